@@ -1,0 +1,82 @@
+"""One writer at a time: a lock that the kernel frees when its holder dies."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+
+from llmctl.core.atomic import storage_errors
+from llmctl.core.errors import BusyError
+from llmctl.core.stopping import Stop
+
+
+@contextmanager
+def exclusive(path: Path, *, wait_seconds: float = 0.0, stop: Stop | None = None) -> Iterator[None]:
+    """Hold the lock file at `path`, which is made where it is missing and never deleted.
+
+    Args:
+        path: The lock file; its content tells who holds it.
+        wait_seconds: How long to wait for another holder.
+        stop: Ends the waiting early.
+
+    Raises:
+        BusyError: Another process holds it; the message names it.
+        OutputError: The file cannot be created.
+    """
+    deadline = time.monotonic() + wait_seconds
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a+", encoding="utf-8")
+    with handle:
+        while not _try_lock(handle):
+            if time.monotonic() >= deadline:
+                raise BusyError(f"{path.parent}: in use by {holder(path) or 'another process'}; try again later")
+            if stop is not None:
+                stop.check()
+            time.sleep(0.1)
+        handle.truncate(0)
+        holder = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "command": " ".join(sys.argv),
+        }
+        handle.write(json.dumps(holder, ensure_ascii=False))
+        handle.flush()
+        yield
+        handle.truncate(0)
+
+
+def holder(path: Path) -> str | None:
+    """Say who holds the lock, or None if nobody seems to; takes no lock itself.
+
+    A holder that was killed leaves its name behind, so the process is looked for.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["host"] == socket.gethostname():
+            os.kill(found["pid"], 0)
+        return (
+            f"process {found['pid']} on {found['host']} since {found['since']} ({found['command']})"
+        )
+    except PermissionError:
+        return "a process of another user"
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _try_lock(handle: TextIO) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,310 @@
+"""A recipe: the YAML file as frozen, strictly typed plans. Every key has a default."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+from pydantic import Field
+
+from llmctl.core import recipe_file
+from llmctl.core.errors import MissingInputError, RecipeError
+
+RUNS_VARIABLE = "LLMCTL_RUNS"
+RECIPE_SUFFIXES = (".yaml", ".yml")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h)")
+_SECONDS_BY_UNIT = {"s": 1.0, "min": 60.0, "h": 3600.0}
+_NAME = re.compile(r"[^\W_][\w.-]*")
+
+
+def seconds(duration: str) -> float:
+    """Return the seconds in "100s", "30min" or "2h".
+
+    Raises:
+        ValueError: It is not a duration.
+    """
+    match = _DURATION.fullmatch(duration)
+    if match is None:
+        raise ValueError(f"expected a duration such as 100s, 30min or 2h, got {duration!r}")
+    return float(match[1]) * _SECONDS_BY_UNIT[match[2]]
+
+
+def _checked_duration(duration: str) -> str:
+    seconds(duration)
+    return duration
+
+
+def _checked_name(name: str) -> str:
+    if _NAME.fullmatch(name) is None:
+        raise ValueError("expected letters, digits, '_', '.' and '-', a letter or digit first")
+    return name
+
+
+Duration = Annotated[str, pydantic.AfterValidator(_checked_duration)]
+Strings = Annotated[tuple[str, ...], Field(strict=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Plan(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
+
+
+class CleanPlan(_Plan):
+    """Raw text → corpus."""
+
+    inputs: Annotated[Strings, Field(min_length=1)] = ("builtin:python-docs",)
+    """Files, directories, globs, `-` (standard input) or `builtin:python-docs`."""
+    text_field: str = "text"
+    """The field of a JSON Lines record that holds the text."""
+    repair: bool = True
+    """Mend mojibake, normalise to NFC, drop control characters, unify line endings."""
+    min_characters: Annotated[int, Field(ge=0)] = 20
+    """Shorter documents are dropped (white space not counted)."""
+    min_letter_share: Share = 0.4
+    """Least share of letters (of any script) and digits among the visible characters."""
+    max_repeated_line_share: Share = 0.5
+    """Most characters in lines that occur more than once in the document, as a share."""
+    max_word_characters: Count = 1000
+    """Longest run of characters without a space, in scripts that use spaces."""
+    near_duplicate_similarity: Share | None = 0.8
+    """Documents at least so alike (Jaccard, of word 5-grams) count as duplicates; null: off."""
+    max_unreadable: Share = 0.01
+    """With more unreadable documents than this share, nothing is published."""
+
+
+class TokenizePlan(_Plan):
+    """Corpus → tokenizer and shards."""
+
+    vocab_size: Annotated[int, Field(ge=257)] = 4096
+    """Entries of the vocabulary: 256 bytes, the special token, and merges."""
+    min_frequency: Count = 2
+    """A pair of tokens seen less often is not merged."""
+    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Share of the documents held out, chosen by a hash of their content."""
+    max_training_bytes: Count = 200_000_000
+    """The tokenizer learns from at most so many bytes of text."""
+    shard_tokens: Count = 100_000_000
+    """A shard file is closed at the first document end after so many tokens."""
+
+
+class ModelShape(_Plan):
+    """The Transformer's shape; the vocabulary comes from the tokenizer."""
+
+    num_layers: Count = 6
+    """Blocks of attention and MLP."""
+    width: Count = 256
+    """Width of the residual stream."""
+    num_heads: Count = 4
+    """Query heads."""
+    num_key_value_heads: Count = 2
+    """Key and value heads, each shared by num_heads / num_key_value_heads query heads."""
+    head_width: Annotated[int, Field(ge=2, multiple_of=2)] = 64
+    """Width of one head."""
+    mlp_width: Count = 704
+    """Inner width of the SwiGLU MLP."""
+    context_tokens: Annotated[int, Field(ge=2)] = 256
+    """Longest sequence the model is trained on."""
+    tie_embeddings: bool = True
+    """Use the embedding table as the output matrix too."""
+    rotary_base: Positive = 10_000.0
+    """Base of the rotary position angles (theta)."""
+    norm_epsilon: Positive = 1e-6
+    """Added to the mean square in RMSNorm."""
+
+    @pydantic.field_validator("num_key_value_heads")
+    @classmethod
+    def _divides_heads(cls, value: int, info: pydantic.ValidationInfo) -> int:
+        num_heads = info.data.get("num_heads")
+        if num_heads is not None and num_heads % value:
+            raise ValueError(f"must divide num_heads, which is {num_heads}")
+        return value
+
+
+class TrainPlan(_Plan):
+    """Shards → model."""
+
+    budget: Duration = "100s"
+    """Train for about so long: "100s", "30min", "2h". The steps follow from the measured speed."""
+    steps: Count | None = None
+    """Train for so many steps; takes the budget's place."""
+    tokens_per_step: Count = 8192
+    """Tokens that one optimizer step learns from."""
+    learning_rate: Positive = 0.02
+    """Peak rate of Muon, which updates the matrices."""
+    embedding_learning_rate: Positive = 0.006
+    """Peak rate of AdamW on the embedding and the output matrix."""
+    norm_learning_rate: Positive = 0.01
+    """Peak rate of AdamW on the gains of the norms."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    """Muon's momentum."""
+    weight_decay: NotNegative = 0.05
+    """Decoupled weight decay of the matrices, in units of their learning rate."""
+    warmup_share: Share = 0.02
+    """Share of the steps over which the rates rise from zero."""
+    cooldown_share: Share = 0.6
+    """Share of the steps over which the rates fall to zero, linearly."""
+    clip_norm: Positive | None = 1.0
+    """Gradients are scaled down to this norm; null: never."""
+    num_validations: Annotated[int, Field(ge=0)] = 8
+    """How often the validation split is scored during training, evenly spread."""
+    validation_tokens: Count = 65_536
+    """At most so many tokens of the validation split are scored each time."""
+    patience: Count | None = None
+    """Stop after so many validations without a better loss, keeping the best; null: never."""
+    checkpoint_every: Duration = "60s"
+    """How often the state is saved, for resuming after a crash."""
+    prompts: Strings = ("The world is", "Return a new list")
+    """Continued during training, to watch the model learn to write."""
+    num_samples: Annotated[int, Field(ge=0)] = 6
+    """How often the prompts are continued."""
+    sample_tokens: Count = 32
+    """Tokens of each continuation."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _steps_replace_budget(cls, data: Any) -> Any:
+        # The budget of a plan with steps decides nothing, so it must not enter the key.
+        if isinstance(data, dict) and data.get("steps") is not None:
+            return {**data, "budget": "0s"}
+        return data
+
+
+class EvalPlan(_Plan):
+    """Model and shards → report."""
+
+    data: Strings = ()
+    """Text files to score beside the validation split."""
+    compression: bool = True
+    """Compare with `xz -9`, alone and primed with the training text."""
+    bootstrap_samples: Annotated[int, Field(ge=0)] = 1000
+    """Resamples behind each 95 % interval; 0: no intervals."""
+
+
+class GeneratePlan(_Plan):
+    """Model and prompt → text."""
+
+    prompts: Annotated[Strings, Field(min_length=1)] = ("The world is", "Return a new list")
+    """What `llmctl run` continues at its end."""
+    max_tokens: Count = 64
+    """Tokens written at most."""
+    temperature: NotNegative = 0.7
+    """Divides the logits; 0 takes the likeliest token each time."""
+    top_k: Count | None = None
+    """Choose among the k likeliest tokens."""
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = 0.95
+    """Choose among the likeliest tokens that together have this probability."""
+    min_p: Share | None = None
+    """Choose among tokens at least so likely relative to the likeliest."""
+    stop: Strings = ()
+    """Texts that end the writing; not written themselves."""
+
+
+class Recipe(_Plan):
+    """One run, from raw text to a model that writes."""
+
+    name: Annotated[str, pydantic.AfterValidator(_checked_name)] = "run"
+    """Names the folder under the runs; by default the recipe file's name."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    """Decides the order of the data, the initial weights and what is drawn."""
+    clean: CleanPlan = CleanPlan()
+    tokenize: TokenizePlan = TokenizePlan()
+    model: ModelShape = ModelShape()
+    train: TrainPlan = TrainPlan()
+    eval: EvalPlan = EvalPlan()
+    generate: GeneratePlan = GeneratePlan()
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A recipe and where it came from.
+
+    Attributes:
+        recipe: The typed recipe.
+        path: Its file.
+        inputs_directory: What relative inputs are relative to.
+    """
+
+    recipe: Recipe
+    path: Path
+    inputs_directory: Path
+
+
+def load_recipe(reference: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
+    """Read a recipe file, or a built-in recipe by its name, and apply `--set` overrides.
+
+    Args:
+        reference: A path, or the name of a built-in recipe.
+        overrides: Assignments such as "train.steps=200".
+
+    Raises:
+        MissingInputError: No such file and no such built-in recipe.
+        RecipeError: All that is wrong with it, a line each, as `file:line:column: key: …`.
+    """
+    path = find_recipe(str(reference))
+    source = recipe_file.read(path)
+    source.fill("name", path.name.removesuffix(path.suffix))
+    for override in overrides:
+        source.override(override)
+    errors = list(source.errors)
+    recipe = None
+    try:
+        recipe = Recipe.model_validate(source.data)
+    except pydantic.ValidationError as error:
+        errors += recipe_file.explain(error, source, Recipe)
+    if errors or recipe is None:
+        raise RecipeError("\n".join(errors))
+    return LoadedRecipe(recipe, path, path.absolute().parent)
+
+
+def find_recipe(reference: str) -> Path:
+    """Return the path of a recipe named by path or by a built-in's name.
+
+    Raises:
+        MissingInputError: There is neither; the message lists the built-in ones.
+    """
+    path = Path(reference).expanduser()
+    if path.is_file():
+        return path
+    known = built_in_recipes()
+    if reference in known:
+        return known[reference]
+    listed = ", ".join(known) or "none"
+    if path.is_dir():
+        raise MissingInputError(f"{reference}: a directory; expected a recipe file")
+    raise MissingInputError(
+        f"{reference}: no such recipe file, and no built-in recipe of that name "
+        f"(built in: {listed})"
+    )
+
+
+def built_in_recipes() -> dict[str, Path]:
+    """The recipes shipped with llmctl, by name: beside the code, or in a checkout's root."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "recipes", package.parent / "recipes"):
+        if folder.is_dir():
+            found = sorted(path for path in folder.iterdir() if path.suffix in RECIPE_SUFFIXES)
+            return {path.stem: path for path in found}
+    return {}
+
+
+def runs_directory() -> Path:
+    """Where runs lie: `$LLMCTL_RUNS`, else `runs` in the working directory."""
+    return Path(os.environ.get(RUNS_VARIABLE) or "runs")
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a recipe, for editors."""
+    schema = Recipe.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "llmctl recipe"
+    return schema

@@ -1,0 +1,274 @@
+"""YAML with positions: scalars by YAML 1.2, duplicates refused, every error with its line."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+
+from llmctl.core.errors import MissingInputError, RecipeError
+
+Location = tuple[str | int, ...]
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 20
+
+# The core schema of YAML 1.2.2, section 10.3.2; PyYAML knows 1.1, where 1e-5 is a string
+# and `no` is False.
+_NULL = re.compile(r"(?:null|Null|NULL|~|)")
+_TRUE = re.compile(r"(?:true|True|TRUE)")
+_FALSE = re.compile(r"(?:false|False|FALSE)")
+_INTEGER = re.compile(r"[-+]?[0-9]+")
+_OCTAL = re.compile(r"0o[0-7]+")
+_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_INFINITE = re.compile(r"[-+]?(?:\.inf|\.Inf|\.INF)")
+_NOT_A_NUMBER = re.compile(r"(?:\.nan|\.NaN|\.NAN)")
+
+
+class RecipeSource:
+    """The plain data of a recipe file, and for each key the place it was written at.
+
+    Attributes:
+        data: Nested dictionaries, lists and scalars.
+        errors: What is wrong already: duplicate keys, overrides that are none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.data: dict[str, Any] = {}
+        self.errors: list[str] = []
+        self._places: dict[Location, str] = {}
+
+    def place(self, location: Location) -> str:
+        """Return `file:line:column` or `--set …` of a key, or of its nearest parent."""
+        while location and location not in self._places:
+            location = location[:-1]
+        return self._places.get(location, f"{self.path}:1:1")
+
+    def fill(self, key: str, value: str) -> None:
+        """Give a top-level key a value where the file has none."""
+        self.data.setdefault(key, value)
+
+    def override(self, assignment: str) -> None:
+        """Apply one `--set`, e.g. "train.steps=200"; the value is read as YAML.
+
+        A later one wins. What is wrong with it goes to `errors`.
+        """
+        flag = f"--set {assignment}"
+        key, separator, text = assignment.partition("=")
+        names = tuple(key.strip().split("."))
+        if not separator or not all(names):
+            self.errors.append(f"{flag}: expected KEY=VALUE, e.g. train.steps=200")
+            return
+        try:
+            value = _Reader(self, fixed_place=flag).value(_compose(text), names)
+        except yaml.YAMLError as error:
+            self.errors.append(f"{flag}: not a YAML value: {_problem(error)}")
+            return
+        parent = self.data
+        for depth, name in enumerate(names[:-1]):
+            child = parent.setdefault(name, {})
+            if not isinstance(child, dict):
+                self.errors.append(f"{flag}: {'.'.join(names[: depth + 1])} is not a section")
+                return
+            parent = child
+            self._places.setdefault(names[: depth + 1], flag)
+        for location in [place for place in self._places if place[: len(names)] == names]:
+            del self._places[location]
+        self.put(names, flag)
+        parent[names[-1]] = value
+
+    def put(self, location: Location, place: str) -> None:
+        """Remember where a key was written."""
+        self._places[location] = place
+
+
+def read(path: Path) -> RecipeSource:
+    """Read a recipe file.
+
+    Raises:
+        MissingInputError: It cannot be opened.
+        RecipeError: It is too large, not UTF-8, not YAML, or not a mapping.
+    """
+    try:
+        with path.open("rb") as handle:
+            content = handle.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise MissingInputError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(content) > MAX_BYTES:
+        raise RecipeError(f"{path}:1:1: more than {MAX_BYTES:,} bytes; is this a recipe?")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        column = error.start - (content.rfind(b"\n", 0, error.start) + 1) + 1
+        raise RecipeError(
+            f"{path}:{line}:{column}: not UTF-8 (byte 0x{content[error.start]:02x}); "
+            "save the file as UTF-8"
+        ) from error
+    source = RecipeSource(path)
+    try:
+        node = _compose(text)
+        data = _Reader(source).value(node, ())
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{_position(path, error)}: {_problem(error)}") from error
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise RecipeError(f"{path}:1:1: expected sections such as `train:`, found a {_kind(data)}")
+    source.data = data
+    return source
+
+
+def explain(
+    error: pydantic.ValidationError, source: RecipeSource, model: type[pydantic.BaseModel]
+) -> list[str]:
+    """Turn pydantic's errors into lines `place: key: what is wrong; what may be meant`."""
+    lines: list[str] = []
+    for item in error.errors():
+        location = tuple(item["loc"])
+        key = ".".join(str(part) for part in location)
+        lines.append(f"{source.place(location)}: {key}: {_message(item, location, model)}")
+    return lines
+
+
+def _message(item: Any, location: Location, model: type[pydantic.BaseModel]) -> str:
+    if item["type"] == "extra_forbidden":
+        return f"no such key{_suggestion(location, model)}"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    found = item.get("input")
+    if isinstance(found, str | int | float | bool | None) and "got" not in message:
+        message += f", found {_shown(found)}"
+    return message[:1].lower() + message[1:]
+
+
+def _suggestion(location: Location, model: type[pydantic.BaseModel]) -> str:
+    sections = dict(_sections(model, ()))
+    *parents, name = (str(part) for part in location)
+    here = sections.get(tuple(parents), [])
+    close = difflib.get_close_matches(name, here, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    for section, names in sections.items():
+        if name in names:
+            return f"; did you mean {'.'.join((*section, name))}?"
+    everywhere = {".".join((*section, key)): key for section, keys in sections.items() for key in keys}
+    close = difflib.get_close_matches(name, everywhere.values(), n=1)
+    if close:
+        return f"; did you mean {next(path for path, key in everywhere.items() if key == close[0])}?"
+    return f"; known here: {', '.join(here)}" if here else ""
+
+
+def _sections(
+    model: type[pydantic.BaseModel], prefix: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    yield prefix, list(model.model_fields)
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, pydantic.BaseModel):
+            yield from _sections(field.annotation, (*prefix, name))
+
+
+class _Reader:
+    """Composed nodes → plain data, with the place of every key kept in the source."""
+
+    def __init__(self, source: RecipeSource, fixed_place: str | None = None) -> None:
+        self._source = source
+        self._fixed_place = fixed_place
+
+    def value(self, node: yaml.Node | None, location: Location) -> Any:
+        if node is None:
+            return None
+        if len(location) > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(None, None, "nested too deeply", node.start_mark)
+        self._source.put(location, self._place(node))
+        if isinstance(node, yaml.ScalarNode):
+            return _scalar(node)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*location, index)) for index, item in enumerate(node.value)]
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
+            place = self._place(key_node)
+            if key in found:
+                name = ".".join(str(part) for part in (*location, key))
+                self._source.errors.append(f"{place}: {name}: written twice; keep one of them")
+                continue
+            found[key] = self.value(value_node, (*location, key))
+            self._source.put((*location, key), place)
+        return found
+
+    def _place(self, node: yaml.Node) -> str:
+        if self._fixed_place is not None:
+            return self._fixed_place
+        mark = node.start_mark
+        return f"{self._source.path}:{mark.line + 1}:{mark.column + 1}"
+
+
+def _compose(text: str) -> yaml.Node | None:
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        # An alias can make a few lines stand for gigabytes; a recipe has no use for one.
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(
+                None, None, "aliases (*name) are not allowed in a recipe", event.start_mark
+            )
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise yaml.MarkedYAMLError(
+                None, None, f"tags ({tag}) are not allowed in a recipe", event.start_mark
+            )
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except RecursionError:
+        raise yaml.MarkedYAMLError(None, None, "nested too deeply", None) from None
+
+
+def _scalar(node: yaml.ScalarNode) -> Any:
+    text = str(node.value)
+    if node.style is not None:
+        return text
+    if _NULL.fullmatch(text):
+        return None
+    if _TRUE.fullmatch(text):
+        return True
+    if _FALSE.fullmatch(text):
+        return False
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _OCTAL.fullmatch(text):
+        return int(text[2:], 8)
+    if _HEXADECIMAL.fullmatch(text):
+        return int(text[2:], 16)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if _INFINITE.fullmatch(text):
+        return float(text.replace(".", "", 1))
+    if _NOT_A_NUMBER.fullmatch(text):
+        return float("nan")
+    return text
+
+
+def _position(path: Path, error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else f"{path}:1:1"
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    problem = getattr(error, "problem", None) or str(error)
+    context = getattr(error, "context", None)
+    return f"{problem} ({context})" if context else str(problem)
+
+
+def _kind(data: object) -> str:
+    return "list" if isinstance(data, list) else "single value"
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "…"
