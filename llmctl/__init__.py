@@ -1,3 +1,62 @@
 """llmctl: the whole life of a language model from the command line."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmctl.core.language_model.language_model import LanguageModel
+    from llmctl.core.language_model.scoring import TextScore
+
 __version__ = "0.1.0"
+
+
+class Model:
+    """A loaded language model; made by `load`."""
+
+    def __init__(self, language_model: LanguageModel) -> None:
+        self._language_model = language_model
+
+    def complete(self, text: str, *, seed: int = 0, **settings: Any) -> str:
+        """Return what the model writes after `text`.
+
+        Args:
+            text: The beginning.
+            seed: The same seed gives the same continuation.
+            **settings: As in a recipe's `generate` section: max_tokens, temperature, top_k,
+                top_p, min_p, stop.
+
+        Raises:
+            UsageError: A setting is unknown or out of its range.
+            DataError: The text is longer than the model's context.
+        """
+        from llmctl.core.recipe import generation_plan  # here, to keep `import llmctl` light
+
+        plan = generation_plan(**settings)
+        return next(self._language_model.complete([text], plan, seed=seed)).text
+
+    def score(self, text: str) -> TextScore:
+        """Return how surprised the model is by each token of `text`."""
+        return self._language_model.score([text])[0]
+
+
+def load(path: str | Path, device: str = "auto", dtype: str = "auto") -> Model:
+    """Load a model.
+
+    Args:
+        path: A model directory in Hugging Face's layout, or the name of a run.
+        device: auto, cpu, cuda or mps.
+        dtype: auto, float32, bfloat16 or float16.
+
+    Raises:
+        MissingInputError: There is no such model.
+        DataError: Its files are damaged, or not of a family that llmctl computes.
+        DeviceError: The device is not there.
+    """
+    from llmctl.core.artifacts.run_directory import find_model  # here, as above
+    from llmctl.core.language_model.language_model import LanguageModel
+    from llmctl.core.recipe import runs_directory
+
+    directory = find_model(str(path), runs_directory())
+    return Model(LanguageModel.load(directory, device=device, dtype=dtype))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -104,7 +104,7 @@ def finish_swap(target: Path) -> None:
 
 
 @contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: Path) -> Generator[None]:
     """Turn the system's refusals while writing `path` into errors with a way out.
 
     Raises:
@@ -118,7 +118,15 @@ def storage_errors(path: Path) -> Iterator[None]:
             raise StorageError(
                 f"{path}: {error.strerror}; free some space and run the same command again"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG):
+        if error.errno in (
+            errno.EACCES,
+            errno.EPERM,
+            errno.EROFS,
+            errno.ENOTDIR,
+            errno.EEXIST,
+            errno.EISDIR,
+            errno.ENAMETOOLONG,
+        ):
             raise OutputError(f"{path}: cannot be created: {error.strerror}") from error
         if error.errno == errno.EIO:
             raise StorageError(f"{path}: {error.strerror}; the disk may be failing") from error

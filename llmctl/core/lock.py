@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from llmctl.core.stopping import Stop
 
 
 @contextmanager
-def exclusive(path: Path, *, wait_seconds: float = 0.0, stop: Stop | None = None) -> Iterator[None]:
+def exclusive(path: Path, *, wait_seconds: float = 0.0, stop: Stop | None = None) -> Generator[None]:
     """Hold the lock file at `path`, which is made where it is missing and never deleted.
 
     Args:
@@ -39,21 +39,25 @@ def exclusive(path: Path, *, wait_seconds: float = 0.0, stop: Stop | None = None
     with handle:
         while not _try_lock(handle):
             if time.monotonic() >= deadline:
-                raise BusyError(f"{path.parent}: in use by {holder(path) or 'another process'}; try again later")
+                raise BusyError(
+                    f"{path.parent}: in use by {holder(path) or 'another process'}; try again later"
+                )
             if stop is not None:
                 stop.check()
             time.sleep(0.1)
         handle.truncate(0)
-        holder = {
+        record = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "since": datetime.now().astimezone().isoformat(timespec="seconds"),
             "command": " ".join(sys.argv),
         }
-        handle.write(json.dumps(holder, ensure_ascii=False))
+        handle.write(json.dumps(record))  # in ASCII: an argument may hold bytes that are no text
         handle.flush()
-        yield
-        handle.truncate(0)
+        try:
+            yield
+        finally:
+            handle.truncate(0)
 
 
 def holder(path: Path) -> str | None:

@@ -138,7 +138,9 @@ def require_manifest(directory: Path, kind: str) -> Manifest:
     """
     manifest = read_manifest(directory)
     if manifest is None:
-        raise MissingInputError(f"{directory}: no finished {kind} here ({MANIFEST_NAME} is missing)")
+        raise MissingInputError(
+            f"{directory}: no finished {kind} here ({MANIFEST_NAME} is missing)"
+        )
     if manifest.kind != kind:
         raise DataError(f"{directory}: expected a {kind}, found a {manifest.kind}")
     return manifest
@@ -170,7 +172,7 @@ def write_manifest(
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         versions=versions(),
         device=device,
-        argv=sys.argv,
+        argv=[os.fsencode(word).decode("utf-8", "backslashreplace") for word in sys.argv],
     )
     atomic.write_file(
         directory / MANIFEST_NAME, manifest.model_dump_json(indent=1).encode("utf-8") + b"\n"
@@ -212,7 +214,9 @@ class DigestCache:
         try:
             loaded = json.loads(path.read_text(encoding="utf-8"))
             if isinstance(loaded, dict):
-                self._entries = loaded
+                self._entries = {
+                    name: entry for name, entry in loaded.items() if isinstance(entry, list)
+                }
         except (OSError, ValueError):
             pass
 
@@ -244,9 +248,7 @@ class DigestCache:
             pass
 
 
-def check_files(
-    directory: Path, manifest: Manifest, cache: DigestCache | None = None
-) -> None:
+def check_files(directory: Path, manifest: Manifest, cache: DigestCache | None = None) -> None:
     """Compare every file of an artifact with its manifest, by content.
 
     Args:

@@ -13,7 +13,7 @@ import pydantic
 from pydantic import Field
 
 from llmctl.core import recipe_file
-from llmctl.core.errors import MissingInputError, RecipeError
+from llmctl.core.errors import MissingInputError, RecipeError, UsageError
 
 RUNS_VARIABLE = "LLMCTL_RUNS"
 RECIPE_SUFFIXES = (".yaml", ".yml")
@@ -253,17 +253,46 @@ def load_recipe(reference: str | Path, overrides: Sequence[str] = ()) -> LoadedR
     path = find_recipe(str(reference))
     source = recipe_file.read(path)
     source.fill("name", path.name.removesuffix(path.suffix))
-    for override in overrides:
-        source.override(override)
-    errors = list(source.errors)
-    recipe = None
+    recipe = _validated(source, overrides)
+    return LoadedRecipe(recipe, path, path.absolute().parent)
+
+
+def override(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """Apply `--set` assignments to a recipe that came from no file.
+
+    Raises:
+        RecipeError: All that is wrong with them, a line each.
+    """
+    source = recipe_file.RecipeSource(Path("recipe"))
+    source.data = recipe.model_dump(mode="json", exclude_unset=True)
+    return _validated(source, overrides)
+
+
+def generation_plan(**settings: object) -> GeneratePlan:
+    """Return the default plan with the settings that are not None.
+
+    Raises:
+        UsageError: A value is out of its range.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    try:
+        return GeneratePlan.model_validate(given)
+    except pydantic.ValidationError as error:
+        item = error.errors()[0]
+        name = ".".join(str(part) for part in item["loc"])
+        raise UsageError(f"{name}: {item['msg']}, found {item['input']!r}") from None
+
+
+def _validated(source: recipe_file.RecipeSource, overrides: Sequence[str]) -> Recipe:
+    for assignment in overrides:
+        source.override(assignment)
     try:
         recipe = Recipe.model_validate(source.data)
     except pydantic.ValidationError as error:
-        errors += recipe_file.explain(error, source, Recipe)
-    if errors or recipe is None:
-        raise RecipeError("\n".join(errors))
-    return LoadedRecipe(recipe, path, path.absolute().parent)
+        raise RecipeError("\n".join(recipe_file.explain(source, Recipe, error))) from None
+    if source.errors:
+        raise RecipeError("\n".join(recipe_file.explain(source, Recipe)))
+    return recipe
 
 
 def find_recipe(reference: str) -> Path:

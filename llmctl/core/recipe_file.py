@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ Location = tuple[str | int, ...]
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
+MAX_DIGITS = 4000  # Python's int() refuses more than 4,300
 
 # The core schema of YAML 1.2.2, section 10.3.2; PyYAML knows 1.1, where 1e-5 is a string
 # and `no` is False.
@@ -32,25 +34,47 @@ _INFINITE = re.compile(r"[-+]?(?:\.inf|\.Inf|\.INF)")
 _NOT_A_NUMBER = re.compile(r"(?:\.nan|\.NaN|\.NAN)")
 
 
+@dataclass(frozen=True, order=True)
+class Place:
+    """Where something was written; places sort in the file's order, then that of `--set`.
+
+    Attributes:
+        override: 0 in the file, else which `--set` it is, counted from 1.
+        line: Counted from 1; 0 in a `--set`.
+        column: Likewise.
+        shown: `file:line:column` or `--set …`.
+    """
+
+    override: int
+    line: int
+    column: int
+    shown: str = field(compare=False)
+
+
 class RecipeSource:
     """The plain data of a recipe file, and for each key the place it was written at.
 
     Attributes:
         data: Nested dictionaries, lists and scalars.
-        errors: What is wrong already: duplicate keys, overrides that are none.
+        errors: What is wrong already, and where: duplicate keys, overrides that are none.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.data: dict[str, Any] = {}
-        self.errors: list[str] = []
-        self._places: dict[Location, str] = {}
+        self.errors: list[tuple[Place, str]] = []
+        self._places: dict[Location, Place] = {}
+        self._num_overrides = 0
 
-    def place(self, location: Location) -> str:
-        """Return `file:line:column` or `--set …` of a key, or of its nearest parent."""
+    def place(self, location: Location) -> Place:
+        """Return where a key was written, or its nearest parent."""
         while location and location not in self._places:
             location = location[:-1]
-        return self._places.get(location, f"{self.path}:1:1")
+        return self._places.get(location, self.place_in_file(1, 1))
+
+    def place_in_file(self, line: int, column: int) -> Place:
+        """Return the place of a line and a column, both counted from 1."""
+        return Place(0, line, column, f"{self.path}:{line}:{column}")
 
     def fill(self, key: str, value: str) -> None:
         """Give a top-level key a value where the file has none."""
@@ -61,22 +85,23 @@ class RecipeSource:
 
         A later one wins. What is wrong with it goes to `errors`.
         """
-        flag = f"--set {assignment}"
+        self._num_overrides += 1
+        flag = Place(self._num_overrides, 0, 0, f"--set {assignment}")
         key, separator, text = assignment.partition("=")
         names = tuple(key.strip().split("."))
         if not separator or not all(names):
-            self.errors.append(f"{flag}: expected KEY=VALUE, e.g. train.steps=200")
+            self.errors.append((flag, "expected KEY=VALUE, e.g. train.steps=200"))
             return
         try:
             value = _Reader(self, fixed_place=flag).value(_compose(text), names)
         except yaml.YAMLError as error:
-            self.errors.append(f"{flag}: not a YAML value: {_problem(error)}")
+            self.errors.append((flag, f"not a YAML value: {_problem(error)}"))
             return
         parent = self.data
         for depth, name in enumerate(names[:-1]):
             child = parent.setdefault(name, {})
             if not isinstance(child, dict):
-                self.errors.append(f"{flag}: {'.'.join(names[: depth + 1])} is not a section")
+                self.errors.append((flag, f"{'.'.join(names[: depth + 1])} is not a section"))
                 return
             parent = child
             self._places.setdefault(names[: depth + 1], flag)
@@ -85,7 +110,7 @@ class RecipeSource:
         self.put(names, flag)
         parent[names[-1]] = value
 
-    def put(self, location: Location, place: str) -> None:
+    def put(self, location: Location, place: Place) -> None:
         """Remember where a key was written."""
         self._places[location] = place
 
@@ -107,10 +132,11 @@ def read(path: Path) -> RecipeSource:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        column = error.start - (content.rfind(b"\n", 0, error.start) + 1) + 1
+        before = error.object[: error.start]  # without the byte order mark, where there is one
+        line = before.count(b"\n") + 1
+        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8")) + 1
         raise RecipeError(
-            f"{path}:{line}:{column}: not UTF-8 (byte 0x{content[error.start]:02x}); "
+            f"{path}:{line}:{column}: not UTF-8 (byte 0x{error.object[error.start]:02x}); "
             "save the file as UTF-8"
         ) from error
     source = RecipeSource(path)
@@ -118,7 +144,7 @@ def read(path: Path) -> RecipeSource:
         node = _compose(text)
         data = _Reader(source).value(node, ())
     except yaml.YAMLError as error:
-        raise RecipeError(f"{_position(path, error)}: {_problem(error)}") from error
+        raise RecipeError(f"{_position(path, text, error)}: {_problem(error)}") from error
     if data is None:
         data = {}
     if not isinstance(data, dict):
@@ -128,21 +154,30 @@ def read(path: Path) -> RecipeSource:
 
 
 def explain(
-    error: pydantic.ValidationError, source: RecipeSource, model: type[pydantic.BaseModel]
+    source: RecipeSource,
+    model: type[pydantic.BaseModel],
+    error: pydantic.ValidationError | None = None,
 ) -> list[str]:
-    """Turn pydantic's errors into lines `place: key: what is wrong; what may be meant`."""
-    lines: list[str] = []
-    for item in error.errors():
+    """Return all that is wrong as lines `place: key: what is wrong; what may be meant`.
+
+    The source's own errors and pydantic's stand together, in the order of their places.
+    """
+    found = list(source.errors)
+    for item in error.errors() if error is not None else ():
         location = tuple(item["loc"])
         key = ".".join(str(part) for part in location)
-        lines.append(f"{source.place(location)}: {key}: {_message(item, location, model)}")
-    return lines
+        found.append((source.place(location), f"{key}: {_message(item, location, model)}"))
+    return [f"{place.shown}: {text}" for place, text in sorted(found, key=lambda pair: pair[0])]
 
 
 def _message(item: Any, location: Location, model: type[pydantic.BaseModel]) -> str:
     if item["type"] == "extra_forbidden":
         return f"no such key{_suggestion(location, model)}"
-    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "model_type":
+        message = "expected a section with keys"
+    else:
+        message = str(item["msg"]).removeprefix("Value error, ")
+    message = message.replace("a valid tuple", "a list")
     found = item.get("input")
     if isinstance(found, str | int | float | bool | None) and "got" not in message:
         message += f", found {_shown(found)}"
@@ -159,10 +194,14 @@ def _suggestion(location: Location, model: type[pydantic.BaseModel]) -> str:
     for section, names in sections.items():
         if name in names:
             return f"; did you mean {'.'.join((*section, name))}?"
-    everywhere = {".".join((*section, key)): key for section, keys in sections.items() for key in keys}
+    everywhere = {
+        ".".join((*section, key)): key for section, keys in sections.items() for key in keys
+    }
     close = difflib.get_close_matches(name, everywhere.values(), n=1)
     if close:
-        return f"; did you mean {next(path for path, key in everywhere.items() if key == close[0])}?"
+        return (
+            f"; did you mean {next(path for path, key in everywhere.items() if key == close[0])}?"
+        )
     return f"; known here: {', '.join(here)}" if here else ""
 
 
@@ -178,15 +217,13 @@ def _sections(
 class _Reader:
     """Composed nodes → plain data, with the place of every key kept in the source."""
 
-    def __init__(self, source: RecipeSource, fixed_place: str | None = None) -> None:
+    def __init__(self, source: RecipeSource, fixed_place: Place | None = None) -> None:
         self._source = source
         self._fixed_place = fixed_place
 
     def value(self, node: yaml.Node | None, location: Location) -> Any:
         if node is None:
             return None
-        if len(location) > MAX_DEPTH:
-            raise yaml.MarkedYAMLError(None, None, "nested too deeply", node.start_mark)
         self._source.put(location, self._place(node))
         if isinstance(node, yaml.ScalarNode):
             return _scalar(node)
@@ -198,21 +235,27 @@ class _Reader:
             place = self._place(key_node)
             if key in found:
                 name = ".".join(str(part) for part in (*location, key))
-                self._source.errors.append(f"{place}: {name}: written twice; keep one of them")
+                self._source.errors.append((place, f"{name}: written twice; keep one of them"))
                 continue
             found[key] = self.value(value_node, (*location, key))
             self._source.put((*location, key), place)
         return found
 
-    def _place(self, node: yaml.Node) -> str:
+    def _place(self, node: yaml.Node) -> Place:
         if self._fixed_place is not None:
             return self._fixed_place
         mark = node.start_mark
-        return f"{self._source.path}:{mark.line + 1}:{mark.column + 1}"
+        return self._source.place_in_file(mark.line + 1, mark.column + 1)
 
 
 def _compose(text: str) -> yaml.Node | None:
+    depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        # Here and not when composed: 20,000 brackets take PyYAML's scanner 40 s.
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(None, None, "nested too deeply", event.start_mark)
         # An alias can make a few lines stand for gigabytes; a recipe has no use for one.
         if isinstance(event, yaml.AliasEvent):
             raise yaml.MarkedYAMLError(
@@ -223,10 +266,7 @@ def _compose(text: str) -> yaml.Node | None:
             raise yaml.MarkedYAMLError(
                 None, None, f"tags ({tag}) are not allowed in a recipe", event.start_mark
             )
-    try:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
-    except RecursionError:
-        raise yaml.MarkedYAMLError(None, None, "nested too deeply", None) from None
+    return yaml.compose(text, Loader=yaml.SafeLoader)
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:
@@ -240,7 +280,7 @@ def _scalar(node: yaml.ScalarNode) -> Any:
     if _FALSE.fullmatch(text):
         return False
     if _INTEGER.fullmatch(text):
-        return int(text)
+        return int(text) if len(text) <= MAX_DIGITS else float(text)
     if _OCTAL.fullmatch(text):
         return int(text[2:], 8)
     if _HEXADECIMAL.fullmatch(text):
@@ -254,12 +294,17 @@ def _scalar(node: yaml.ScalarNode) -> Any:
     return text
 
 
-def _position(path: Path, error: yaml.YAMLError) -> str:
+def _position(path: Path, text: str, error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.reader.ReaderError):
+        before = text[: error.position]
+        return f"{path}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
     mark = getattr(error, "problem_mark", None)
     return f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else f"{path}:1:1"
 
 
 def _problem(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"a control character, U+{ord(error.character):04X}; remove it"
     problem = getattr(error, "problem", None) or str(error)
     context = getattr(error, "context", None)
     return f"{problem} ({context})" if context else str(problem)

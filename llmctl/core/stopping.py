@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -53,7 +53,7 @@ class Stop:
 
 
 @contextmanager
-def stop_on_signals(stop: Stop) -> Iterator[Stop]:
+def stop_on_signals(stop: Stop) -> Generator[Stop]:
     """Let the first INT, TERM or HUP set `stop`; a second, or 20 s without an end, is final.
 
     Ending at once loses nothing that was published: every artifact survives SIGKILL.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class Workspace:
             target.parent.mkdir(parents=True, exist_ok=True)
             settle(target, keep_former=keep_former)
             self.path = target.with_name(f"{WORK_PREFIX}{target.name}-{identity.short_key}")
-            for leftover in target.parent.glob(f"{WORK_PREFIX}{target.name}-*"):
+            for leftover in _leftovers(target):
                 if leftover != self.path:
                     atomic.remove_tree(leftover)
             self.units.mkdir(parents=True, exist_ok=True)
@@ -76,11 +77,22 @@ class Workspace:
 def settle(target: Path, *, keep_former: bool = False) -> None:
     """Finish or undo what a crash cut in half around `target`. Call under the lock."""
     atomic.finish_swap(target)
-    for leftover in sorted(target.parent.glob(f"{WORK_PREFIX}{target.name}-*")):
+    for leftover in _leftovers(target):
         result = leftover / RESULT_NAME
         if read_manifest(result) is not None:
             _put_in_place(result, target, keep_former=keep_former)
             atomic.remove_tree(leftover)
+
+
+def _leftovers(target: Path) -> list[Path]:
+    # Not a glob: it would take `.work-corpus-2-1a2b3c4d`, which another process may be
+    # working on, for one of `corpus`, and read brackets in a name as a pattern.
+    name = re.compile(
+        re.escape(f"{WORK_PREFIX}{target.name}-") + f"[0-9a-f]{{{KEY_CHARACTERS_IN_NAMES}}}"
+    )
+    if not target.parent.is_dir():
+        return []
+    return sorted(path for path in target.parent.iterdir() if name.fullmatch(path.name))
 
 
 def aside_path(target: Path, key: str) -> Path:

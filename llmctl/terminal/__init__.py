@@ -1,0 +1,1 @@
+"""How a person sees it: progress, tables, colours. The only place that draws."""

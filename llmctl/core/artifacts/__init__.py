@@ -1,0 +1,1 @@
+"""Bytes: one file = one format, reader and writer."""

@@ -1,0 +1,1 @@
+"""A Transformer and its tokenizer as one thing."""

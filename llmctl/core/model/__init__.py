@@ -1,0 +1,1 @@
+"""Tensors → tensors: the Transformer and its parts."""

@@ -1,0 +1,1 @@
+"""Numbers: perplexity, BLEU, ROUGE, intervals."""

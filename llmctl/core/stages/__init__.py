@@ -1,0 +1,1 @@
+"""What the verbs do: each joins the rooms below, none knows another."""

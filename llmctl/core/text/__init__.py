@@ -1,0 +1,1 @@
+"""Strings → strings. No disk, no tensors."""

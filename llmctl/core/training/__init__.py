@@ -1,0 +1,1 @@
+"""Optimizers, schedules, batches: what one step of learning does."""

@@ -1,0 +1,44 @@
+"""Options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe file, or a built-in recipe's name.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one value: train.steps=200."),
+]
+RunDirectory = Annotated[
+    Path | None, typer.Option("--run-dir", help="Another folder for this run.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Only = Annotated[
+    bool, typer.Option("--only", help="Run this stage alone; its input must be up to date.")
+]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", help="Where the result goes; no recipe is read.")
+]
+MaxSeconds = Annotated[
+    float | None,
+    typer.Option("--max-seconds", min=0, help="Stop in good order after so long, with 75."),
+]
+Wait = Annotated[
+    float, typer.Option("--wait", min=0, help="Wait so many seconds for another process.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout at the end.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="Give up an unfinished training and begin anew.")
+]
+Seed = Annotated[int | None, typer.Option(help="Decides what is drawn.")]
+Model = Annotated[
+    str | None,
+    typer.Option("-m", "--model", help="A model directory or a run's name; else the newest."),
+]

@@ -1,0 +1,24 @@
+"""`llmctl recipes`: the recipes that come with llmctl."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Print this one.")] = None,
+) -> None:
+    """List the built-in recipes, or print one, to be copied and changed."""
+    from llmctl.core.errors import MissingInputError
+    from llmctl.core.recipe import built_in_recipes
+
+    known = built_in_recipes()
+    if name is None:
+        for path in known.values():
+            typer.echo(path.stem)
+        return
+    if name not in known:
+        raise MissingInputError(f"{name}: no built-in recipe; there are: {', '.join(known)}")
+    typer.echo(known[name].read_text(encoding="utf-8"), nl=False)

@@ -1,0 +1,137 @@
+"""`runs/<recipe name>/`: where a recipe's artifacts, its training and its log lie together."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from llmctl.core import atomic, lock
+from llmctl.core.errors import MissingInputError
+from llmctl.core.manifest import MANIFEST_NAME, read_manifest
+
+DECISIONS_NAME = "decisions.json"
+_STEP_NAME = re.compile(r"step-(\d{8})")
+_MODEL_NAME = re.compile(r"model(-[0-9a-f]{8})?")
+
+
+class RunDirectory:
+    """The paths of a run and what can be read from them without knowing the recipe."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever writes."""
+        return self.path / ".lock"
+
+    @property
+    def digests(self) -> Path:
+        """The cache of file digests."""
+        return self.path / ".digests.json"
+
+    @property
+    def training(self) -> Path:
+        """The container of a training's checkpoints, decisions and metrics."""
+        return self.path / "training"
+
+    def write_resolved(self, recipe: Mapping[str, Any]) -> None:
+        """Write `recipe.resolved.yaml`: the recipe with every default, if it changed."""
+        target = self.path / "recipe.resolved.yaml"
+        data = yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True).encode()
+        if not target.exists() or target.read_bytes() != data:
+            atomic.write_file(target, data)
+
+    def log(self, event: str, **details: Any) -> None:
+        """Append a line to `events.jsonl`."""
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        line = json.dumps({"time": now, "event": event, **details}, ensure_ascii=False)
+        target = self.path / "events.jsonl"
+        with atomic.storage_errors(target), target.open("ab") as handle:
+            handle.write(line.encode("utf-8", "backslashreplace") + b"\n")
+
+    def holder(self) -> str | None:
+        """Who is working on the run now, or None."""
+        return lock.holder(self.lock)
+
+    def training_key(self) -> str | None:
+        """The key of the training in the container, or None."""
+        return self._decisions().get("key")
+
+    def training_plan(self) -> dict[str, Any]:
+        """The plan of the training in the container."""
+        return self._decisions().get("plan", {})
+
+    def last_step(self) -> int:
+        """The newest whole checkpoint's step; 0 where there is none."""
+        return max(checkpoint_steps(self.training), default=0)
+
+    def _decisions(self) -> dict[str, Any]:
+        try:
+            found = json.loads((self.training / DECISIONS_NAME).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def checkpoint_steps(training: Path) -> list[int]:
+    """The steps of the whole checkpoints in a training's container, in order."""
+    if not training.is_dir():
+        return []
+    matches = ((_STEP_NAME.fullmatch(path.name), path) for path in training.iterdir())
+    return sorted(
+        int(match[1]) for match, path in matches if match and (path / MANIFEST_NAME).is_file()
+    )
+
+
+def list_runs(directory: Path) -> list[RunDirectory]:
+    """Every run under the runs' directory, by name."""
+    if not directory.is_dir():
+        return []
+    marked = (path for path in directory.iterdir() if (path / "recipe.resolved.yaml").is_file())
+    return [RunDirectory(path) for path in sorted(marked)]
+
+
+def find_model(reference: str | None, runs: Path) -> Path:
+    """Return a model's directory.
+
+    Args:
+        reference: A directory, or a run's name; None for the newest finished model.
+        runs: The runs' directory.
+
+    Raises:
+        MissingInputError: There is none; the message says where it was looked for.
+    """
+    if reference is None:
+        found = [model for run in list_runs(runs) for model in finished_models(run.path)]
+        if not found:
+            raise MissingInputError(
+                f"{runs}: no finished model here; train one with `llmctl train quickstart`, "
+                "or name one with -m"
+            )
+        return max(found, key=lambda path: (path / MANIFEST_NAME).stat().st_mtime_ns)
+    path = Path(reference).expanduser()
+    for candidate in (path, path / "model", runs / reference / "model"):
+        if (candidate / "config.json").is_file():
+            return candidate
+    aside = finished_models(path) or finished_models(runs / reference)
+    if aside:
+        return aside[-1]
+    raise MissingInputError(
+        f"{reference}: no model here; looked for config.json in {path}, {path / 'model'} and "
+        f"{runs / reference / 'model'}"
+    )
+
+
+def finished_models(run: Path) -> list[Path]:
+    """The finished models of a run, those that stepped aside included."""
+    if not run.is_dir():
+        return []
+    named = (path for path in sorted(run.iterdir()) if _MODEL_NAME.fullmatch(path.name))
+    return [path for path in named if read_manifest(path) is not None]

@@ -1,0 +1,293 @@
+"""The inputs of a recipe: what each name stands for, its digest, and its documents."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import io
+import os
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Literal
+
+from llmctl.core.artifacts import python_docs
+from llmctl.core.artifacts.documents import (
+    KNOWN_KINDS,
+    Compression,
+    Document,
+    Kind,
+    Unreadable,
+    format_of,
+    read_documents,
+    sniff,
+)
+from llmctl.core.atomic import storage_errors
+from llmctl.core.errors import DataError, MissingInputError, RecipeError
+from llmctl.core.manifest import DigestCache, read_manifest
+
+STANDARD_INPUT = "-"
+SUPPORTED = f"files, directories, globs, {STANDARD_INPUT} and {python_docs.NAME}"
+
+_COPY_BYTES = 1 << 20
+
+
+class StandardInput:
+    """Standard input, copied to an unnamed temporary file when first asked for.
+
+    It can be read only once, and a key needs its digest before its documents are read.
+    """
+
+    def __init__(self) -> None:
+        self._copy: IO[bytes] | None = None
+
+    @property
+    def copy(self) -> IO[bytes]:
+        """The copy, at its beginning."""
+        if self._copy is None:
+            with storage_errors(Path(tempfile.gettempdir())):
+                self._copy = tempfile.TemporaryFile()  # noqa: SIM115
+                shutil.copyfileobj(sys.stdin.buffer, self._copy, _COPY_BYTES)
+        self._copy.seek(0)
+        return self._copy
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input: a file, standard input or the built-in documentation.
+
+    Attributes:
+        name: As it was written, a file of a directory or glob with its own path; it stands
+            in reports, ids and the key.
+        origin: What it is.
+        path: The file's.
+        text_field: The field of a JSON Lines record that holds the text.
+        left_out: Files beside this one that are of no known kind; named by the first
+            source of a directory.
+    """
+
+    name: str
+    origin: Literal["file", "standard input", "python-docs"]
+    path: Path = Path()
+    text_field: str = "text"
+    left_out: tuple[str, ...] = ()
+    standard_input: StandardInput = field(default_factory=StandardInput, repr=False, compare=False)
+
+    def digest(self, cache: DigestCache) -> str:
+        """Return the sha256 of the content, or what stands for it in the built-in one.
+
+        Raises:
+            MissingInputError: The file has gone or may not be read.
+        """
+        if self.origin == "python-docs":
+            return python_docs.digest()
+        if self.origin == "standard input":
+            with self.open() as reader:
+                return reader.digest()
+        with _missing(self.path):
+            return cache.sha256(self.path)
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Size as it lies there, packed or not; None where there is no file."""
+        if self.origin == "python-docs":
+            return None
+        if self.origin == "standard input":
+            return self.standard_input.copy.seek(0, os.SEEK_END)
+        with _missing(self.path):
+            return self.path.stat().st_size
+
+    @contextmanager
+    def open(self) -> Generator[SourceReader]:
+        """Open it for one reading.
+
+        Raises:
+            MissingInputError: The file has gone or may not be read.
+        """
+        if self.origin == "python-docs":
+            yield SourceReader(self, io.BytesIO())
+        elif self.origin == "standard input":
+            yield SourceReader(self, self.standard_input.copy)
+        else:
+            with _missing(self.path):
+                handle = self.path.open("rb")
+            with handle:
+                yield SourceReader(self, handle)
+
+
+class SourceReader:
+    """The documents of an open source, and how far it has been read.
+
+    Attributes:
+        num_bytes: Bytes read so far, as they lie in the file.
+    """
+
+    def __init__(self, source: Source, handle: IO[bytes]) -> None:
+        self.num_bytes = 0
+        self._source = source
+        self._handle = handle
+        self._hash = hashlib.sha256()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read on, counting and hashing."""
+        try:
+            data = self._handle.read(size)
+        except OSError as error:
+            raise DataError(f"{self._source.name}: cannot be read: {error.strerror}") from error
+        self.num_bytes += len(data)
+        self._hash.update(data)
+        return data
+
+    def __iter__(self) -> Iterator[Document | Unreadable]:
+        source = self._source
+        if source.origin == "python-docs":
+            yield from python_docs.python_documents()
+            return
+        kind: Kind | None = None
+        compression: Compression = ""
+        if source.origin == "standard input":
+            beginning = self._handle.read(4)
+            self._handle.seek(0)
+            compression = sniff(beginning)
+        else:
+            kind, compression = format_of(source.path.name) or ("text", "")
+        yield from read_documents(
+            self, source.name, kind, compression, text_field=source.text_field
+        )
+
+    def digest(self) -> str:
+        """Return the sha256 of what was read, after reading what is left."""
+        if self._source.origin == "python-docs":
+            return python_docs.digest()
+        while self.read(_COPY_BYTES):
+            pass
+        return self._hash.hexdigest()
+
+
+def resolve_sources(inputs: Sequence[str], base: Path, *, text_field: str = "text") -> list[Source]:
+    """Find what the inputs of a recipe stand for.
+
+    Args:
+        inputs: Files, directories (searched to any depth, in the order of their names),
+            globs, "-" and "builtin:python-docs".
+        base: What relative paths are relative to.
+        text_field: The field of a JSON Lines record that holds the text.
+
+    Returns:
+        The sources, each file once, in the order of the inputs.
+
+    Raises:
+        MissingInputError: An input matches nothing that can be read.
+        RecipeError: It is of a kind that is not supported, or a file of an unknown kind.
+    """
+    found: dict[object, Source] = {}
+    for name in inputs:
+        for source in _resolve(name, base):
+            identity = os.path.realpath(source.path) if source.origin == "file" else source.origin
+            found.setdefault(identity, replace(source, text_field=text_field))
+    return list(found.values())
+
+
+def _resolve(name: str, base: Path) -> list[Source]:
+    if name == STANDARD_INPUT:
+        return [Source(name, "standard input")]
+    if name == python_docs.NAME:
+        return [Source(name, "python-docs")]
+    scheme = name.partition(":")[0]
+    if name.startswith(("builtin:", "hub:", "http:", "https:")):
+        raise RecipeError(f"{name}: inputs of {scheme}: are not supported; there are {SUPPORTED}")
+    path = base / Path(name).expanduser()
+    if path.is_dir():
+        return _in_directory(name, path)
+    if path.exists():
+        return [_file(name, path)]
+    if not glob.has_magic(name):
+        raise MissingInputError(f"{name}: no such file or directory (looked for {path})")
+    return _matching(name, base)
+
+
+def _matching(name: str, base: Path) -> list[Source]:
+    # Path.glob takes neither absolute patterns nor a base with magic characters of its own.
+    pattern = str(Path(name).expanduser())
+    matches = sorted(glob.glob(pattern, root_dir=base, recursive=True))  # noqa: PTH207
+    files = [match for match in matches if (base / match).is_file()]
+    known = [match for match in files if format_of(match)]
+    if not known:
+        raise MissingInputError(
+            f"{name}: matches no file of a known kind ({_listed(files) or 'nothing at all'}); "
+            f"known are {KNOWN_KINDS}"
+        )
+    left_out = tuple(_printable(match) for match in files if not format_of(match))
+    sources = [_file(match, base / match) for match in known]
+    return [replace(sources[0], left_out=left_out), *sources[1:]]
+
+
+def _file(name: str, path: Path) -> Source:
+    if format_of(path.name) is None:
+        raise RecipeError(f"{name}: a file of unknown kind; known are {KNOWN_KINDS}")
+    return Source(_printable(name), "file", path)
+
+
+def _in_directory(name: str, root: Path) -> list[Source]:
+    sources: list[Source] = []
+    left_out: list[str] = []
+    for path in _walk(root, is_root=True):
+        shown = _printable(os.path.join(name, path.relative_to(root)))  # noqa: PTH118
+        if format_of(path.name) is None:
+            left_out.append(shown)
+        else:
+            sources.append(Source(shown, "file", path))
+    if not sources:
+        raise MissingInputError(
+            f"{name}: no file of a known kind in this directory "
+            f"({_listed(left_out) or 'it is empty'}); known are {KNOWN_KINDS}"
+        )
+    return [replace(sources[0], left_out=tuple(left_out)), *sources[1:]]
+
+
+def _walk(folder: Path, *, is_root: bool = False) -> Iterator[Path]:
+    """Yield the files below, sorted, without hidden ones and other runs' artifacts."""
+    is_artifact = _is_artifact(folder)
+    if is_artifact and not is_root:
+        return
+    with _missing(folder):
+        entries = sorted(folder.iterdir(), key=lambda path: path.name)
+    for path in entries:
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if not path.is_symlink():
+                yield from _walk(path)
+        elif path.is_file() and not (is_artifact and not path.name.startswith("documents-")):
+            yield path
+
+
+def _is_artifact(folder: Path) -> bool:
+    # A run's own corpus below its input would make the run stale for ever.
+    try:
+        return read_manifest(folder) is not None
+    except (DataError, OSError):
+        return False
+
+
+def _printable(name: str | Path) -> str:
+    """Return the name in valid UTF-8, with other bytes written in hexadecimal."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _listed(names: Sequence[str]) -> str:
+    endings = Counter(Path(name).suffix or Path(name).name for name in names)
+    return ", ".join(f"{count} {ending}" for ending, count in endings.most_common(5))
+
+
+@contextmanager
+def _missing(path: Path) -> Generator[None]:
+    try:
+        yield
+    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+        raise MissingInputError(f"{path}: {error.strerror}") from error
