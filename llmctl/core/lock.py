@@ -20,7 +20,9 @@ from llmctl.core.stopping import Stop
 
 
 @contextmanager
-def exclusive(path: Path, *, wait_seconds: float = 0.0, stop: Stop | None = None) -> Generator[None]:
+def exclusive(
+    path: Path, *, wait_seconds: float = 0.0, stop: Stop | None = None
+) -> Generator[None]:
     """Hold the lock file at `path`, which is made where it is missing and never deleted.
 
     Args:

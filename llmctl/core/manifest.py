@@ -142,7 +142,7 @@ def require_manifest(directory: Path, kind: str) -> Manifest:
             f"{directory}: no finished {kind} here ({MANIFEST_NAME} is missing)"
         )
     if manifest.kind != kind:
-        raise DataError(f"{directory}: expected a {kind}, found a {manifest.kind}")
+        raise DataError(f"{directory}: expected {kind}, found {manifest.kind}")
     return manifest
 
 

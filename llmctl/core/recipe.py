@@ -69,11 +69,11 @@ class CleanPlan(_Plan):
     repair: bool = True
     """Mend mojibake, normalise to NFC, drop control characters, unify line endings."""
     min_characters: Annotated[int, Field(ge=0)] = 20
-    """Shorter documents are dropped (white space not counted)."""
+    """Shorter documents are dropped (blanks not counted; Chinese, kana, Hangul counted twice)."""
     min_letter_share: Share = 0.4
     """Least share of letters (of any script) and digits among the visible characters."""
     max_repeated_line_share: Share = 0.5
-    """Most characters in lines that occur more than once in the document, as a share."""
+    """Most characters in lines that repeat an earlier line of the document, as a share."""
     max_word_characters: Count = 1000
     """Longest run of characters without a space, in scripts that use spaces."""
     near_duplicate_similarity: Share | None = 0.8

@@ -19,7 +19,7 @@ Location = tuple[str | int, ...]
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
-MAX_DIGITS = 4000  # Python's int() refuses more than 4,300
+MAX_NUMBER_CHARACTERS = 1000  # Python converts no more than 4,300 digits
 
 # The core schema of YAML 1.2.2, section 10.3.2; PyYAML knows 1.1, where 1e-5 is a string
 # and `no` is False.
@@ -177,7 +177,7 @@ def _message(item: Any, location: Location, model: type[pydantic.BaseModel]) -> 
         message = "expected a section with keys"
     else:
         message = str(item["msg"]).removeprefix("Value error, ")
-    message = message.replace("a valid tuple", "a list")
+    message = message.replace("a valid tuple", "a list").replace("Tuple should", "List should")
     found = item.get("input")
     if isinstance(found, str | int | float | bool | None) and "got" not in message:
         message += f", found {_shown(found)}"
@@ -209,9 +209,9 @@ def _sections(
     model: type[pydantic.BaseModel], prefix: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], list[str]]]:
     yield prefix, list(model.model_fields)
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, pydantic.BaseModel):
-            yield from _sections(field.annotation, (*prefix, name))
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, pydantic.BaseModel):
+            yield from _sections(info.annotation, (*prefix, name))
 
 
 class _Reader:
@@ -271,7 +271,7 @@ def _compose(text: str) -> yaml.Node | None:
 
 def _scalar(node: yaml.ScalarNode) -> Any:
     text = str(node.value)
-    if node.style is not None:
+    if node.style is not None or len(text) > MAX_NUMBER_CHARACTERS:
         return text
     if _NULL.fullmatch(text):
         return None
@@ -280,7 +280,7 @@ def _scalar(node: yaml.ScalarNode) -> Any:
     if _FALSE.fullmatch(text):
         return False
     if _INTEGER.fullmatch(text):
-        return int(text) if len(text) <= MAX_DIGITS else float(text)
+        return int(text)
     if _OCTAL.fullmatch(text):
         return int(text[2:], 8)
     if _HEXADECIMAL.fullmatch(text):
@@ -304,7 +304,7 @@ def _position(path: Path, text: str, error: yaml.YAMLError) -> str:
 
 def _problem(error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.reader.ReaderError):
-        return f"a control character, U+{ord(error.character):04X}; remove it"
+        return f"a character that is no text, U+{error.character:04X}; remove it"
     problem = getattr(error, "problem", None) or str(error)
     context = getattr(error, "context", None)
     return f"{problem} ({context})" if context else str(problem)

@@ -57,7 +57,8 @@ def stop_on_signals(stop: Stop) -> Generator[Stop]:
     """Let the first INT, TERM or HUP set `stop`; a second, or 20 s without an end, is final.
 
     Ending at once loses nothing that was published: every artifact survives SIGKILL.
-    Restores the former handlers. Works in the main thread only, as signals do.
+    A hangup that the caller made ignored, as `nohup` does, stays ignored. Restores the
+    former handlers. Works in the main thread only, as signals do.
     """
     watchdog: threading.Timer | None = None
 
@@ -70,7 +71,10 @@ def stop_on_signals(stop: Stop) -> Generator[Stop]:
         watchdog.daemon = True
         watchdog.start()
 
-    former = {number: signal.signal(number, on_signal) for number in STOP_SIGNALS}
+    heeded = list(STOP_SIGNALS)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        heeded.remove(signal.SIGHUP)
+    former = {number: signal.signal(number, on_signal) for number in heeded}
     try:
         yield stop
     finally:

@@ -81,6 +81,10 @@ def settle(target: Path, *, keep_former: bool = False) -> None:
         result = leftover / RESULT_NAME
         if read_manifest(result) is not None:
             _put_in_place(result, target, keep_former=keep_former)
+        published = read_manifest(target)
+        if published is not None and leftover.name.endswith(
+            f"-{published.key[:KEY_CHARACTERS_IN_NAMES]}"
+        ):
             atomic.remove_tree(leftover)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import sys
 
 from rich.console import Console
@@ -26,6 +28,7 @@ def card_lines(summary: Summary) -> list[tuple[str, str]]:
     counts, report = summary.model_counts, summary.report_counts
     prompt, text = summary.samples[0]
     written = visible((prompt + text).replace("\n", " ⏎ "))
+    model = _quoted(str(summary.model))
     if len(written) > SAMPLE_CHARACTERS:
         written = written[:SAMPLE_CHARACTERS] + "…"
     return [
@@ -39,11 +42,15 @@ def card_lines(summary: Summary) -> list[tuple[str, str]]:
         ),
         ("time", f"{summary.seconds:.0f} s in all"),
         ("model", str(summary.model)),
-        ("next", f'llmctl generate "{prompt}" -m {summary.model}'),
-        ("", f"open {summary.report / 'report.html'}"),
+        ("next", f"llmctl generate {shlex.quote(prompt)} -m {shlex.quote(str(summary.model))}"),
+        ("", f"open {shlex.quote(str(summary.report / 'report.html'))}"),
         ("", "from transformers import pipeline"),
-        ("", f'print(pipeline("text-generation", "{summary.model}")("{prompt}"))'),
+        ("", f'print(pipeline("text-generation", {model})({_quoted(prompt)}))'),
     ]
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # also a string of Python's
 
 
 def _bits(report: dict[str, object]) -> str:

@@ -118,7 +118,9 @@ class TerminalProgress(Progress):
                 self._task,
                 advance=amount,
                 count=self._count(),
-                figures="  ".join(f"{name} {shown(value)}" for name, value in figures.items()),
+                figures=escape(
+                    "  ".join(f"{name} {shown(value)}" for name, value in figures.items())
+                ),
             )
 
     def end(self) -> None:

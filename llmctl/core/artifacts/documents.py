@@ -11,23 +11,29 @@ file. It stays the same as long as the file does.
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import orjson
-import zstandard
 
+from llmctl.core.artifacts.streams import (
+    COMPRESSIONS,
+    MAX_LINE_BYTES,
+    ByteStream,
+    Compression,
+    DamagedStream,
+    chained,
+    lines,
+    unpacked,
+    utf8,
+)
 from llmctl.core.errors import DataError
 
 Kind = Literal["text", "jsonl"]
-Compression = Literal["", ".gz", ".zst"]
 
-MAX_DOCUMENT_BYTES = 256_000_000
 MAX_NESTING = 100
 UNKNOWN_LANGUAGE = "und"
 
@@ -39,20 +45,8 @@ KINDS: dict[str, Kind] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
-COMPRESSIONS: tuple[Compression, ...] = (".gz", ".zst")
 KNOWN_KINDS = ".txt, .md and .jsonl, each also with .gz or .zst"
 
-_READ_BYTES = 1 << 18
-# A few packed bytes can unfold into a megabyte, all of it at once.
-_PACKED_READ_BYTES = 1 << 10
-# UTF-32 first: its little-endian mark begins with that of UTF-16.
-_BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-    (codecs.BOM_UTF8, "utf-8-sig"),
-)
 _JSON_OBJECT = re.compile(rb'\s*\{\s*["}]')
 
 
@@ -86,18 +80,6 @@ class Unreadable:
 
     place: str
     reason: str
-
-
-class ByteStream(Protocol):
-    """What readers need of an open file."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return up to `size` bytes, none at the end."""
-        ...
-
-
-class _Damaged(Exception):
-    """The rest of a stream cannot be had."""
 
 
 def to_line(document: Document, **extra: Any) -> bytes:
@@ -149,13 +131,6 @@ def format_of(name: str) -> tuple[Kind, Compression] | None:
     return None if kind is None else (kind, compression)
 
 
-def sniff(beginning: bytes) -> Compression:
-    """Tell the compression by a stream's first bytes, where there is no name."""
-    if beginning.startswith(b"\x1f\x8b"):
-        return ".gz"
-    return ".zst" if beginning.startswith(b"\x28\xb5\x2f\xfd") else ""
-
-
 def read_documents(
     stream: ByteStream,
     source: str,
@@ -177,14 +152,14 @@ def read_documents(
     Yields:
         Documents whose language is not known yet, and marks for what cannot be read.
     """
-    chunks = _utf8(_unpacked(stream, compression))
+    chunks = utf8(unpacked(stream, compression))
     if kind is None:
         try:
             first = next(chunks, b"")
-        except _Damaged as damage:
+        except DamagedStream as damage:
             yield Unreadable(source, str(damage))
             return
-        chunks = _chained(first, chunks)
+        chunks = chained(first, chunks)
         kind = "jsonl" if _JSON_OBJECT.match(first) else "text"
     if kind == "jsonl":
         yield from _read_records(chunks, source, text_field)
@@ -199,14 +174,14 @@ def _read_text(chunks: Iterable[bytes], source: str) -> Iterator[Document | Unre
         for chunk in chunks:
             pieces.append(chunk)
             size += len(chunk)
-            if size > MAX_DOCUMENT_BYTES:
+            if size > MAX_LINE_BYTES:
                 yield Unreadable(
                     source,
-                    f"one text of more than {MAX_DOCUMENT_BYTES // 1_000_000} MB; split it, "
+                    f"one text of more than {MAX_LINE_BYTES // 1_000_000} MB; split it, "
                     "or make it JSON Lines with a document a line",
                 )
                 return
-    except _Damaged as damage:
+    except DamagedStream as damage:
         yield Unreadable(source, str(damage))
         return
     content = b"".join(pieces)
@@ -226,19 +201,19 @@ def _read_records(
 ) -> Iterator[Document | Unreadable]:
     number = 0
     try:
-        for line in _lines(chunks):
+        for line in lines(chunks):
             number += 1
             if line is None:
                 yield Unreadable(
                     f"{source}:{number}",
-                    f"a line of more than {MAX_DOCUMENT_BYTES // 1_000_000} MB",
+                    f"a line of more than {MAX_LINE_BYTES // 1_000_000} MB",
                 )
             elif not line.isspace():
                 try:
                     yield _record(line, source, number, text_field)
                 except ValueError as error:
                     yield Unreadable(f"{source}:{number}", str(error))
-    except _Damaged as damage:
+    except DamagedStream as damage:
         yield Unreadable(f"{source}:{number + 1}", str(damage))
 
 
@@ -299,92 +274,6 @@ def _deeper_than(value: Any, levels: int) -> bool:
     else:
         return False
     return levels == 0 or any(_deeper_than(item, levels - 1) for item in items)
-
-
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes | None]:
-    """Yield lines without their ends, and None for each that is over the limit."""
-    pending: list[bytes] = []
-    size = 0
-    for chunk in chunks:
-        first, *others = chunk.split(b"\n")
-        pending.append(first)
-        size += len(first)
-        if size > MAX_DOCUMENT_BYTES:
-            pending.clear()
-        for other in others:
-            yield b"".join(pending) if size <= MAX_DOCUMENT_BYTES else None
-            pending = [other]
-            size = len(other)
-    if size:
-        yield b"".join(pending) if size <= MAX_DOCUMENT_BYTES else None
-
-
-def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
-
-
-def _utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Turn text with a byte order mark into UTF-8 without one; leave other bytes alone."""
-    beginning = b""
-    for chunk in chunks:
-        beginning += chunk
-        if len(beginning) >= len(codecs.BOM_UTF32_LE):
-            break
-    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if beginning.startswith(mark)), None)
-    if encoding is None or encoding == "utf-8-sig":
-        yield beginning.removeprefix(codecs.BOM_UTF8)
-        yield from chunks
-        return
-    # A lone surrogate passes here, so that it spoils its own record only.
-    decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
-    try:
-        for chunk in _chained(beginning, chunks):
-            yield decoder.decode(chunk).encode("utf-8", "surrogatepass")
-        yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
-    except UnicodeDecodeError as error:
-        raise _Damaged(f"not {encoding.upper()}: {error.reason}") from error
-
-
-def _unpacked(stream: ByteStream, compression: Compression) -> Iterator[bytes]:
-    if not compression:
-        while chunk := stream.read(_READ_BYTES):
-            yield chunk
-        return
-    part: _Decompressor | None = None
-    waiting = b""
-    padding = b""
-    while packed := waiting or stream.read(_PACKED_READ_BYTES):
-        waiting = b""
-        if part is None and not (packed := packed.lstrip(padding)):
-            continue
-        part = part or _decompressor(compression)
-        try:
-            chunk = part.decompress(packed)
-        except (zlib.error, zstandard.ZstdError) as error:
-            raise _Damaged(f"the {compression} data is damaged: {error}") from error
-        waiting = part.unused_data
-        if part.eof:
-            part = None
-            padding = b"\0" if compression == ".gz" else b""  # tapes and some tools pad with it
-        if chunk:
-            yield chunk
-    if part is not None:
-        raise _Damaged(f"the {compression} data is cut off")
-
-
-class _Decompressor(Protocol):
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
-
-
-def _decompressor(compression: Compression) -> _Decompressor:
-    if compression == ".gz":
-        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # 16: with gzip's header
-    return zstandard.ZstdDecompressor().decompressobj()
 
 
 def _not_utf8(error: UnicodeDecodeError) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from llmctl.core.artifacts.html_text import escape, number
@@ -175,9 +176,7 @@ def draw_lines(chart: LineChart) -> str:
 
 
 class _Frame:
-    def __init__(
-        self, x: tuple[float, float], y: tuple[float, float], *, log_x: bool
-    ) -> None:
+    def __init__(self, x: tuple[float, float], y: tuple[float, float], *, log_x: bool) -> None:
         self.x = x
         self.y = y
         self.log_x = log_x
@@ -235,7 +234,7 @@ def _drawable(series: Series, *, log_x: bool) -> list[Point]:
         return points
     # Means of neighbours: a line of thousands of points is a smear, and slow to draw.
     bounds = [round(index * len(points) / MAX_POINTS) for index in range(MAX_POINTS + 1)]
-    groups = [points[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)]
+    groups = [points[start:stop] for start, stop in pairwise(bounds)]
     means = [
         (sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group))
         for group in groups

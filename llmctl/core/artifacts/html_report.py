@@ -116,9 +116,7 @@ class Note:
     kind: Literal["note", "warning"] = "note"
 
 
-Block = (
-    Heading | Paragraph | KeyFigures | Table | BarChart | LineChart | Samples | Note
-)
+Block = Heading | Paragraph | KeyFigures | Table | BarChart | LineChart | Samples | Note
 
 
 @dataclass(frozen=True)
@@ -240,6 +238,6 @@ def _sample(sample: Sample) -> str:
     detail = f"<span>{escape(sample.detail)}</span>" if sample.detail else ""
     prompt = f"<em>{escape(sample.prompt)}</em>" if sample.prompt else ""
     return (
-        f"<p class=\"label\"><b>{escape(sample.label)}</b>{detail}</p>"
+        f'<p class="label"><b>{escape(sample.label)}</b>{detail}</p>'
         f'<p class="text" dir="auto"{language}>{prompt}{escape(sample.text)}</p>'
     )

@@ -5,19 +5,19 @@ from __future__ import annotations
 import html
 import math
 
-_NULL_PICTURE = 0x2400
-_CONTROLS = {code: chr(_NULL_PICTURE + code) for code in range(32) if chr(code) not in "\t\n"}
-_CONTROLS |= {0x7F: "\u2421", 0xFFFE: "\ufffd", 0xFFFF: "\ufffd"}
-_CONTROLS |= dict.fromkeys(range(0x80, 0xA0), "\ufffd")
-_CONTROLS |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+_WRITTEN_OUT = {
+    code: f"\\x{code:02x}" for code in (*range(32), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"
+}
+_NO_CHARACTERS = dict.fromkeys((*range(0xD800, 0xE000), 0xFFFE, 0xFFFF), "\ufffd")
+_SHOWN = _WRITTEN_OUT | _NO_CHARACTERS
 
 
 def escape(text: str) -> str:
-    """Return text that means only itself in an element or a quoted attribute.
+    r"""Return text that means only itself in an element or a quoted attribute.
 
-    Control characters, which no page may hold, become their pictures: ESC is ␛.
+    Control characters, which no page may hold, are written out: ESC is \x1b.
     """
-    return html.escape(text.translate(_CONTROLS))
+    return html.escape(text.translate(_SHOWN))
 
 
 def number(value: float) -> str:

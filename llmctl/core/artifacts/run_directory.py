@@ -115,18 +115,22 @@ def find_model(reference: str | None, runs: Path) -> Path:
                 f"{runs}: no finished model here; train one with `llmctl train quickstart`, "
                 "or name one with -m"
             )
-        return max(found, key=lambda path: (path / MANIFEST_NAME).stat().st_mtime_ns)
+        return _newest(found)
     path = Path(reference).expanduser()
     for candidate in (path, path / "model", runs / reference / "model"):
         if (candidate / "config.json").is_file():
             return candidate
     aside = finished_models(path) or finished_models(runs / reference)
     if aside:
-        return aside[-1]
+        return _newest(aside)
     raise MissingInputError(
         f"{reference}: no model here; looked for config.json in {path}, {path / 'model'} and "
         f"{runs / reference / 'model'}"
     )
+
+
+def _newest(models: list[Path]) -> Path:
+    return max(models, key=lambda path: (path / MANIFEST_NAME).stat().st_mtime_ns)
 
 
 def finished_models(run: Path) -> list[Path]:

@@ -19,14 +19,13 @@ from typing import IO, Literal
 from llmctl.core.artifacts import python_docs
 from llmctl.core.artifacts.documents import (
     KNOWN_KINDS,
-    Compression,
     Document,
     Kind,
     Unreadable,
     format_of,
     read_documents,
-    sniff,
 )
+from llmctl.core.artifacts.streams import Compression, sniff
 from llmctl.core.atomic import storage_errors
 from llmctl.core.errors import DataError, MissingInputError, RecipeError
 from llmctl.core.manifest import DigestCache, read_manifest

@@ -35,8 +35,9 @@ def choose(
     # On the CPU and in float64 the same logits give the same draw on every device.
     probabilities_BV = filter_logits(logits_BV.float().cpu(), plan).double().softmax(dim=-1)
     cumulative_BV = probabilities_BV.cumsum(dim=-1)
-    uniforms_B = torch.tensor([uniform(seed, row, position) for row, position in draws])
-    targets_B1 = uniforms_B.double()[:, None] * cumulative_BV[:, -1:]
+    drawn = [uniform(seed, row, position) for row, position in draws]
+    uniforms_B = torch.tensor(drawn, dtype=torch.float64)
+    targets_B1 = uniforms_B[:, None] * cumulative_BV[:, -1:]
     # The first entry beyond the target has probability, so no filtered token is ever drawn.
     return torch.searchsorted(cumulative_BV, targets_B1, right=True)[:, 0].tolist()
 

@@ -96,7 +96,9 @@ def _sentence_a_line(text: str) -> str:
 
 
 def _signature(num_references: int, *, english: bool) -> str:
-    tokenizer, sentences = ("a-z0-9", "newline") if english else ("unicode-cjkchar", "newline。！？")
+    tokenizer, sentences = (
+        ("a-z0-9", "newline") if english else ("unicode-cjkchar", "newline。！？")
+    )
     return "|".join(
         (
             f"nrefs:{num_references}",

@@ -58,9 +58,7 @@ def language_of(text: str) -> str:
 def _latin_language(text: str) -> str:
     """Return "en" where English stop words are frequent and no other language's are more so."""
     words = _first_words(text)
-    found = Counter(
-        language for word in words for language in _LANGUAGES_BY_WORD.get(word, ())
-    )
+    found = Counter(language for word in words for language in _LANGUAGES_BY_WORD.get(word, ()))
     num_english = found["en"]
     enough = num_english >= max(_MIN_STOP_WORDS, _MIN_STOP_WORD_SHARE * len(words))
     return "en" if enough and num_english == max(found.values()) else UNKNOWN

@@ -14,10 +14,10 @@ Shapes: N documents, W words, S shingles, H hash functions.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -35,11 +35,11 @@ _BATCH_WORDS = 1 << 14
 _PIECE_CHARACTERS = 1 << 20
 _MAX_KNOWN_WORDS = 1 << 20
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-# The estimate from a signature is off by at most 0.15 but once in a thousand.
-_ESTIMATE_MARGIN = 0.15
+# An estimate from a signature is too low by more once in a thousand.
+_ESTIMATE_DEVIATIONS = 3.0
 # Keeps a boilerplate that half of the documents share from making the search quadratic.
 _MAX_SURVIVORS_IN_BUCKET = 256
-_KEPT_SHINGLE_SETS = 64
+_KEPT_SHINGLES = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +122,10 @@ class DuplicateIndex:
             self._sign()
             near = self._near_survivors(exact, self.threshold, text_of, between)
         found: dict[int, Duplicate] = {}
-        for number, survivor in enumerate(exact.tolist()):
-            if survivor != number:
-                cluster = near[survivor][0] if survivor in near else survivor
-                found[number] = Duplicate(survivor, 1.0, cluster, is_exact=True)
+        for number, twin in enumerate(exact.tolist()):
+            if twin != number:
+                cluster = near[twin][0] if twin in near else twin
+                found[number] = Duplicate(twin, 1.0, cluster, is_exact=True)
             elif number in near:
                 survivor, similarity = near[number]
                 found[number] = Duplicate(survivor, similarity, survivor, is_exact=False)
@@ -158,19 +158,15 @@ class DuplicateIndex:
         candidates = candidates[signatures[candidates].any(axis=1)]
         buckets_of = _shared_buckets(signatures, candidates, threshold)
 
-        @lru_cache(maxsize=_KEPT_SHINGLE_SETS)
-        def shingle_set(number: int) -> Hashes:
-            return np.unique(shingles(word_hashes(text_of(number))))
-
+        sets = _ShingleSets(text_of)
         found: dict[int, tuple[int, float]] = {}
         survivors: defaultdict[int, list[int]] = defaultdict(list)
         ranked = self._ranked(np.array(sorted(buckets_of), dtype=np.int64)).tolist()
         for rank, number in enumerate(ranked):
             between()
-            # Sorted by rank, so that the first that is alike is the one to keep.
-            ranks = sorted({r for bucket in buckets_of[number] for r in survivors[bucket]})
+                ranks = sorted({r for bucket in buckets_of[number] for r in survivors[bucket]})
             for other in _likely(signatures, number, [ranked[r] for r in ranks], threshold):
-                similarity = jaccard(shingle_set(number), shingle_set(other))
+                similarity = jaccard(sets.of(number), sets.of(other))
                 if similarity >= threshold:
                     found[number] = (other, similarity)
                     break
@@ -181,14 +177,34 @@ class DuplicateIndex:
         return found
 
 
+class _ShingleSets:
+    """The shingles of documents lately compared, up to a number of shingles in all."""
+
+    def __init__(self, text_of: Callable[[int], str]) -> None:
+        self._text_of = text_of
+        self._kept: dict[int, Hashes] = {}
+        self._num_kept = 0
+
+    def of(self, number: int) -> Hashes:
+        if number not in self._kept:
+            found = np.unique(shingles(word_hashes(self._text_of(number))))
+            self._kept[number] = found
+            self._num_kept += len(found)
+            while self._num_kept > _KEPT_SHINGLES and len(self._kept) > 1:
+                self._num_kept -= len(self._kept.pop(next(iter(self._kept))))
+        return self._kept[number]
+
+
 def _likely(
     signatures: Signatures, number: int, others: list[int], threshold: float
-) -> Iterable[int]:
+) -> list[int]:
+    """Return those of `others` whose signature does not rule out the threshold."""
     if not others:
-        return ()
+        return []
     estimates = (signatures[others] == signatures[number]).mean(axis=1)
-    return (other for other, estimate in zip(others, estimates, strict=True)
-            if estimate >= threshold - _ESTIMATE_MARGIN)
+    deviation = math.sqrt(threshold * (1 - threshold) / NUM_HASHES)
+    likely = np.flatnonzero(estimates >= threshold - _ESTIMATE_DEVIATIONS * deviation)
+    return [others[position] for position in likely]
 
 
 def _shared_buckets(

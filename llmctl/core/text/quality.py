@@ -38,7 +38,8 @@ def judge(text: str, plan: CleanPlan) -> Violation | None:
 
     A text of white space only always breaks `min_characters`.
     """
-    length, least = visible_characters(text), max(plan.min_characters, 1)
+    least = max(plan.min_characters, 1)
+    length = visible_characters(text, enough=least)
     if length < least:
         return Violation("min_characters", length, least)
     share = letter_share(text)
@@ -53,13 +54,17 @@ def judge(text: str, plan: CleanPlan) -> Violation | None:
     return None
 
 
-def visible_characters(text: str) -> int:
+def visible_characters(text: str, enough: int | None = None) -> int:
     """Count the characters that are not white space, wide ones (Chinese, kana, Hangul) twice.
 
     A wide character says about as much as two narrow ones, and is as wide on the screen.
+
+    Args:
+        text: Any text.
+        enough: Where there are so many, wide ones may be counted once: it costs less.
     """
     visible = "".join(text.split())
-    if visible.isascii():
+    if visible.isascii() or (enough is not None and len(visible) >= enough):
         return len(visible)
     return len(visible) + sum(
         count for character, count in Counter(visible).items() if _is_wide(character)

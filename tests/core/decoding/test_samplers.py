@@ -1,0 +1,153 @@
+"""The filters by hand, then what is drawn: how often, and from what it does not depend."""
+
+import math
+from collections import Counter
+
+import pytest
+import torch
+
+from llmctl.core.decoding.samplers import (
+    choose,
+    filter_logits,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    uniform,
+    with_temperature,
+)
+from llmctl.core.recipe import GeneratePlan
+
+UNFILTERED = GeneratePlan(temperature=1.0, top_p=None)
+
+
+def logits_of(*probabilities):
+    return torch.tensor([probabilities]).log()
+
+
+def kept(logits_BV):
+    return [token for token, logit in enumerate(logits_BV[0].tolist()) if logit > -math.inf]
+
+
+@pytest.mark.parametrize(
+    ("k", "expected"),
+    [
+        pytest.param(1, [2], id="the likeliest"),
+        pytest.param(2, [0, 1, 2], id="a tie stays whole"),
+        pytest.param(99, [0, 1, 2, 3], id="more than there are"),
+    ],
+)
+def test_top_k(k, expected):
+    assert kept(keep_top_k(logits_of(0.2, 0.2, 0.5, 0.1), k)) == expected
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"),
+    [
+        pytest.param(0.45, [1], id="one is enough"),
+        pytest.param(0.55, [1, 3], id="the second is needed"),
+        pytest.param(1e-9, [1], id="never none"),
+        pytest.param(1.0, [0, 1, 2, 3], id="all"),
+    ],
+)
+def test_top_p(p, expected):
+    assert kept(keep_top_p(logits_of(0.15, 0.5, 0.05, 0.3), p)) == expected
+
+
+@pytest.mark.parametrize(("min_p", "expected"), [(0.5, [1, 3]), (0.2, [0, 1, 3]), (1.0, [1])])
+def test_min_p(min_p, expected):
+    assert kept(keep_min_p(logits_of(0.15, 0.5, 0.05, 0.3), min_p)) == expected
+
+
+def test_temperature_divides():
+    cooled = with_temperature(logits_of(0.8, 0.2), 0.5).softmax(-1)[0].tolist()
+
+    assert cooled == pytest.approx([0.64 / 0.68, 0.04 / 0.68])
+
+
+def test_a_tiny_temperature_is_greedy_not_nan():
+    probabilities = with_temperature(torch.tensor([[1e4, -1e4, 9e3]]), 1e-300).softmax(-1)
+
+    assert probabilities.tolist() == [[1, 0, 0]]
+
+
+def test_temperature_must_be_positive():
+    with pytest.raises(ValueError, match="expected a positive temperature, got 0"):
+        with_temperature(torch.zeros(1, 2), 0)
+
+
+def test_filters_run_in_order():
+    # Heated first, so that top-p sees 0.37, 0.33, 0.30 and needs all three; cold it needs one.
+    logits = logits_of(0.7, 0.2, 0.1)
+    plan = GeneratePlan(temperature=10.0, top_p=0.69)
+    assert kept(filter_logits(logits, plan)) == [0, 1]
+    # After top-k two are left, with 0.78 and 0.22; among three top-p 0.75 would need the second.
+    assert kept(filter_logits(logits, GeneratePlan(temperature=1.0, top_k=2, top_p=0.75))) == [0]
+
+
+def test_temperature_zero_takes_the_likeliest():
+    plan = GeneratePlan(temperature=0.0)
+
+    assert choose(torch.tensor([[1.0, 3, 2], [5, 4, 3]]), plan, 0, [(0, 0), (1, 0)]) == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [
+        pytest.param(UNFILTERED, [0.4, 0.3, 0.2, 0.1], id="as the model says"),
+        pytest.param(
+            GeneratePlan(temperature=1.0, top_p=None, top_k=2), [4 / 7, 3 / 7, 0, 0], id="top-k"
+        ),
+    ],
+)
+def test_draws_follow_the_distribution(plan, expected):
+    num_draws = 4000
+    logits_BV = logits_of(0.4, 0.3, 0.2, 0.1).expand(num_draws, -1)
+    rows = [(row % 40, row // 40) for row in range(num_draws)]
+
+    counts = Counter(choose(logits_BV, plan, 7, rows))
+
+    assert all(counts[token] == 0 for token, share in enumerate(expected) if share == 0)
+    chi_square = sum(
+        (counts[token] - share * num_draws) ** 2 / (share * num_draws)
+        for token, share in enumerate(expected)
+        if share > 0
+    )
+    assert chi_square < 16.27, "beyond the 99.9 % quantile for 3 degrees of freedom"
+
+
+def test_a_draw_does_not_depend_on_the_batch():
+    logits_BV = torch.randn(6, 50, generator=torch.Generator().manual_seed(0))
+    draws = [(row, 11) for row in range(6)]
+
+    together = choose(logits_BV, UNFILTERED, 3, draws)
+
+    assert together == [
+        choose(logits_BV[row : row + 1], UNFILTERED, 3, [draws[row]])[0] for row in range(6)
+    ]
+
+
+def test_numbers_differ_by_seed_row_and_position_and_are_fixed_for_ever():
+    found = {uniform(seed, row, at) for seed in range(5) for row in range(5) for at in range(5)}
+
+    assert len(found) == 125
+    assert all(0 <= number < 1 for number in found)
+    # A change would change what every recorded seed writes.
+    assert uniform(1, 2, 3) == PINNED
+
+
+PINNED = 0.360468362910245
+
+
+def test_the_largest_number_never_draws_a_dropped_token(monkeypatch):
+    monkeypatch.setattr("llmctl.core.decoding.samplers.uniform", lambda *_draw: 1 - 2.0**-52)
+    logits_BV = torch.randn(200, 1000, generator=torch.Generator().manual_seed(0))
+    logits_BV[:, 500:] = -math.inf
+
+    assert max(choose(logits_BV, UNFILTERED, 0, [(0, 0)] * 200)) < 500
+
+
+def test_the_smallest_number_never_draws_a_dropped_token(monkeypatch):
+    monkeypatch.setattr("llmctl.core.decoding.samplers.uniform", lambda *_draw: 0.0)
+    logits_BV = torch.tensor([[-math.inf, -math.inf, 1.0, 2.0]])
+
+    assert choose(logits_BV, UNFILTERED, 0, [(0, 0)]) == [2]
