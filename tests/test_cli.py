@@ -94,8 +94,9 @@ def test_generate_uses_the_newest_model_and_says_which(tiny, llmctl):
         pytest.param(["tokenize", ".", "-o", "out"], 66, "no finished corpus", id="no corpus"),
         pytest.param(["eval"], 2, "give one of", id="eval of nothing"),
         pytest.param(["train", "quickstart", "--set", "x=1"], 78, "--set x=1", id="bad override"),
+        pytest.param(["train", "quickstart", "--dtype", "int8"], 2, "bfloat16", id="no such type"),
         pytest.param(["recipes", "nothing"], 66, "quickstart", id="no such built-in"),
-        pytest.param(["train", "quickstart", "--device", "tpu"], 69, "tpu", id="no such device"),
+        pytest.param(["train", "quickstart", "--device", "tpu"], 2, "--device tpu", id="no such device word"),
     ],
 )
 def test_mistakes_get_one_message_and_their_exit_code(
@@ -109,6 +110,18 @@ def test_mistakes_get_one_message_and_their_exit_code(
     assert message in result.stderr
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
+
+
+def test_absent_device_is_refused_before_any_work(fresh, llmctl):
+    import torch
+
+    absent = "mps" if torch.cuda.is_available() else "cuda"
+
+    result = llmctl("train", "tiny.yaml", "--device", absent)
+
+    assert result.exit_code == 69
+    assert absent in result.stderr
+    assert not (fresh / "runs/tiny/corpus").exists()
 
 
 def test_version(llmctl):

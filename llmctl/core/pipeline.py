@@ -17,7 +17,7 @@ from typing import Any, Literal
 from llmctl.core import atomic, workspace
 from llmctl.core.artifacts.run_directory import RunDirectory, list_runs
 from llmctl.core.artifacts.sources import Source, resolve_sources
-from llmctl.core.errors import DataError, LlmctlError, MissingInputError, RecipeError
+from llmctl.core.errors import DataError, LlmctlError, MissingInputError, RecipeError, UsageError
 from llmctl.core.lock import exclusive
 from llmctl.core.manifest import (
     DigestCache,
@@ -47,6 +47,8 @@ PARENTS: dict[StageName, tuple[StageName, ...]] = {
     "train": ("tokenize",),
     "eval": ("tokenize", "train"),
 }
+DEVICES = ("auto", "cpu", "cuda", "mps")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 # Raised when the same plan and inputs give other data than before; enters the key.
 BEHAVIOURS: dict[StageName, int] = {"clean": 1, "tokenize": 1, "train": 1, "eval": 1}
 
@@ -62,6 +64,9 @@ class Settings:
         restart: Give up an unfinished training under another key.
         wait_seconds: How long to wait for another process's lock.
         run_directory: Another folder for this run.
+
+    Raises:
+        UsageError: An unknown device or type.
     """
 
     device: str = "auto"
@@ -70,6 +75,14 @@ class Settings:
     restart: bool = False
     wait_seconds: float = 0.0
     run_directory: Path | None = None
+
+    def __post_init__(self) -> None:
+        for option, word, known in (
+            ("--device", self.device, DEVICES),
+            ("--dtype", self.dtype, DTYPES),
+        ):
+            if word not in known:
+                raise UsageError(f"{option} {word}: expected one of {', '.join(known)}")
 
 
 @dataclass(frozen=True)
@@ -245,6 +258,10 @@ class Run:
             self.progress.note(f"{path}: found again ({', '.join(state.reasons)})")
             self.directory.log("found again", stage=stage, key=identity.key)
             return self._intact(stage)
+        if stage in ("train", "eval") and self.settings.device != "auto":
+            from llmctl.core.model.device import resolve_device
+
+            resolve_device(self.settings.device)  # before hours of cleaning, not after
         if stage == "train":
             self._refuse_foreign_training(identity)
         for parent in PARENTS[stage]:

@@ -98,7 +98,10 @@ def test_values_are_read_into_their_places(load):
         ("name: 5", "1:1: name: input should be a valid string, found 5"),
         ("clean: {inputs: []}", "1:9: clean.inputs: list should have at least 1 item after"),
         ("clean: {inputs: a}", '1:9: clean.inputs: input should be a list, found "a"'),
-        ("clean: {inputs: [a, 1]}", "1:21: clean.inputs.1: input should be a valid string, found 1"),
+        (
+            "clean: {inputs: [a, 1]}",
+            "1:21: clean.inputs.1: input should be a valid string, found 1",
+        ),
         ("clean: {max_unreadable: .nan}", "1:9: clean.max_unreadable: input should be less than"),
         ("tokenize: {vocab_size: 256}", "1:12: tokenize.vocab_size: input should be greater than"),
         ("model: {head_width: 7}", "1:9: model.head_width: input should be a multiple of 2, found"),
@@ -271,7 +274,10 @@ def test_settings_of_generate_fall_back_to_the_defaults():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"temperature": -1.0}, "^temperature: Input should be greater than or equal to 0, found -"),
+        (
+            {"temperature": -1.0},
+            "^temperature: Input should be greater than or equal to 0, found -",
+        ),
         ({"top_k": 0}, "^top_k: Input should be greater than or equal to 1, found 0"),
         ({"temperature": float("nan")}, "^temperature: Input should be"),
     ],

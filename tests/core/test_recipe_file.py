@@ -51,9 +51,7 @@ def lines_of(source: RecipeSource) -> list[str]:
         Model.model_validate(source.data)
     except pydantic.ValidationError as found:
         error = found
-    return [
-        line.removeprefix(f"{source.path.parent}/") for line in explain(source, Model, error)
-    ]
+    return [line.removeprefix(f"{source.path.parent}/") for line in explain(source, Model, error)]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +151,9 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(read_text):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param("- a\n- b", "1:1: expected sections such as `train:`, found a list", id="list"),
+        pytest.param(
+            "- a\n- b", "1:1: expected sections such as `train:`, found a list", id="list"
+        ),
         pytest.param("5", "1:1: expected sections .* found a single value", id="a number"),
         pytest.param("train:\n\tsteps: 1", r"2:1: found character '\\t' that cannot", id="tab"),
         pytest.param("a: [1, 2\nb: 3", "2:2: expected ',' or ']', but got ':'", id="bracket"),
@@ -167,7 +167,9 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(read_text):
         pytest.param("a: !!str 5", r"1:4: tags \(tag:yaml.org,2002:str\) are not", id="tag"),
         pytest.param("!!python/name:os.system a", "1:1: tags .* are not allowed", id="python tag"),
         pytest.param("a: 1\n键: \x07", r"2:4: a character that is no text, U\+0007", id="bell"),
-        pytest.param("a: \x00", r"1:4: a character that is no text, U\+0000; remove it", id="zero byte"),
+        pytest.param(
+            "a: \x00", r"1:4: a character that is no text, U\+0000; remove it", id="zero byte"
+        ),
         pytest.param("a: " + "[" * 21 + "]" * 21, "1:23: nested too deeply", id="deep brackets"),
         pytest.param(
             "".join(" " * depth + "a:\n" for depth in range(21)) + " " * 21 + "1",

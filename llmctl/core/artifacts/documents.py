@@ -208,7 +208,7 @@ def _read_records(
                     f"{source}:{number}",
                     f"a line of more than {MAX_LINE_BYTES // 1_000_000} MB",
                 )
-            elif not line.isspace():
+            elif line.strip():
                 try:
                     yield _record(line, source, number, text_field)
                 except ValueError as error:

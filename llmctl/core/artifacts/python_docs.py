@@ -19,6 +19,7 @@ import re
 import sys
 import sysconfig
 import warnings
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,10 +93,13 @@ def python_documents() -> list[Document]:
         warnings.simplefilter("ignore")  # the library's own deprecations are not ours to tell
         topics = list(_merged(_topic_entries()))
         library = list(_merged(_library_entries()))
-    return [
-        Document(f"python-docs/{name}", NAME, "en", text)
-        for name, text in [*((f"topics/{name}", text) for name, text in topics), *library]
-    ]
+    documents: list[Document] = []
+    num_seen: Counter[str] = Counter()
+    for name, text in [*((f"topics/{name}", text) for name, text in topics), *library]:
+        num_seen[name] += 1  # heapq is written in C and in Python
+        number = f"-{num_seen[name]}" if num_seen[name] > 1 else ""
+        documents.append(Document(f"python-docs/{name}{number}", NAME, "en", text))
+    return documents
 
 
 def plain(text: str) -> str:
@@ -263,13 +267,20 @@ def _docstring(node: ast.Module | ast.ClassDef | _Function) -> str:
 
 def _arguments(node: _Function, num_bound: int = 0) -> str:
     """Return "(x, y=1)", without the first `num_bound`, which are `self` and its like."""
-    arguments = node.args
-    positional = [*arguments.posonlyargs, *arguments.args]
-    # `self` must not be counted among the positional-only, nor leave a bare slash behind.
-    num_positional_only = max(len(arguments.posonlyargs) - num_bound, 0)
-    free = positional[num_bound:]
-    arguments.posonlyargs, arguments.args = free[:num_positional_only], free[num_positional_only:]
-    return f"({ast.unparse(arguments)})"
+    given = node.args
+    num_positional_only = max(len(given.posonlyargs) - num_bound, 0)
+    free = [*given.posonlyargs, *given.args][num_bound:]
+    shown = ast.arguments(
+        posonlyargs=free[:num_positional_only],
+        args=free[num_positional_only:],
+        vararg=given.vararg,
+        kwonlyargs=given.kwonlyargs,
+        kw_defaults=given.kw_defaults,
+        kwarg=given.kwarg,
+        # `def method(self=None)` has a default more than there are arguments left.
+        defaults=given.defaults[max(len(given.defaults) - len(free), 0) :],
+    )
+    return f"({ast.unparse(shown)})"
 
 
 def _compiled_pieces(public: str, module: ModuleType) -> Iterator[tuple[str, _Pieces]]:

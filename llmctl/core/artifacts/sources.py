@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
+import weakref
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -51,6 +52,7 @@ class StandardInput:
         if self._copy is None:
             with storage_errors(Path(tempfile.gettempdir())):
                 self._copy = tempfile.TemporaryFile()  # noqa: SIM115
+                weakref.finalize(self, self._copy.close)
                 shutil.copyfileobj(sys.stdin.buffer, self._copy, _COPY_BYTES)
         self._copy.seek(0)
         return self._copy

@@ -359,5 +359,9 @@ def _warn_of_left_out(sources: Sequence[Source], progress: Progress) -> None:
 def _counts(report: CorpusReport) -> _Record:
     return {
         **report.all.as_json(),
-        "languages": {language: tally.kept for language, tally in sorted(report.languages.items())},
+        "languages": {
+            language: tally.kept
+            for language, tally in sorted(report.languages.items())
+            if tally.kept
+        },
     }

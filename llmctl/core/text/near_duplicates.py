@@ -157,14 +157,14 @@ class DuplicateIndex:
         candidates = np.flatnonzero(exact == np.arange(len(self)))
         candidates = candidates[signatures[candidates].any(axis=1)]
         buckets_of = _shared_buckets(signatures, candidates, threshold)
-
         sets = _ShingleSets(text_of)
         found: dict[int, tuple[int, float]] = {}
         survivors: defaultdict[int, list[int]] = defaultdict(list)
         ranked = self._ranked(np.array(sorted(buckets_of), dtype=np.int64)).tolist()
         for rank, number in enumerate(ranked):
             between()
-                ranks = sorted({r for bucket in buckets_of[number] for r in survivors[bucket]})
+            # Sorted by rank, so that the first that is alike is the one to keep.
+            ranks = sorted({r for bucket in buckets_of[number] for r in survivors[bucket]})
             for other in _likely(signatures, number, [ranked[r] for r in ranks], threshold):
                 similarity = jaccard(sets.of(number), sets.of(other))
                 if similarity >= threshold:
@@ -195,9 +195,7 @@ class _ShingleSets:
         return self._kept[number]
 
 
-def _likely(
-    signatures: Signatures, number: int, others: list[int], threshold: float
-) -> list[int]:
+def _likely(signatures: Signatures, number: int, others: list[int], threshold: float) -> list[int]:
     """Return those of `others` whose signature does not rule out the threshold."""
     if not others:
         return []

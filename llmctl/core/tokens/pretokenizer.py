@@ -72,10 +72,10 @@ def pre_tokenizer() -> pre_tokenizers.PreTokenizer:
 
 
 def pieces(text: str) -> list[str]:
-    """Return the pieces of a text, in order; joined, they are the text.
+    r"""Return the pieces of a text, in order; joined, they are the text.
 
-    >>> pieces("GPT-4o模型，don't\\n")
-    ['GPT', '-', '4', 'o', '模型', '，', 'don', "'t", '\\n']
+    >>> pieces("GPT-4o模型，don't\n")
+    ['GPT', '-', '4', 'o', '模型', '，', 'don', "'t", '\n']
     """
     split = pre_tokenizers.Split(Regex(PATTERN), behavior="isolated")
     return [piece for piece, _ in split.pre_tokenize_str(text)]

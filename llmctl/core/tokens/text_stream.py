@@ -1,4 +1,4 @@
-"""Ids → text as they come, never a part of a character."""
+"""Ids, one after the other, → text as it becomes certain."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ from llmctl.core.tokens.tokenizer import Tokenizer
 
 
 class TextStream:
-    """Decodes ids one at a time; what it returns, joined, is the tokenizer's `decode`.
+    """Decodes ids as they come, never giving out a part of a character.
 
-    A token may end in the middle of a character's bytes; these are held back until the
-    rest has come.
+    A Chinese character may be spread over three tokens: it is given out with the last of
+    them. The pieces, joined, are what `Tokenizer.decode` makes of all ids.
+
+    Args:
+        tokenizer: What the ids mean.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
-    def push(self, token_id: int) -> str:
-        """Return the characters that are whole with this token."""
-        return self._decoder.decode(self._tokenizer.token_bytes(token_id))
+    def push(self, token: int) -> str:
+        """Return the text that this id completes; often "" where characters have many bytes."""
+        return self._decoder.decode(self._tokenizer.token_bytes(token))
 
     def finish(self) -> str:
-        """Return what is left: U+FFFD for a character that never became whole."""
-        return self._decoder.decode(b"", final=True)
+        """Return U+FFFD if the ids ended within a character, else ""; start afresh."""
+        rest = self._decoder.decode(b"", final=True)
+        self._decoder.reset()
+        return rest

@@ -1,108 +1,159 @@
-"""A `tokenizer.json`: strings ↔ ids, exactly."""
+"""Strings ↔ ids: a byte-level tokenizer in Hugging Face's tokenizer.json. V vocabulary."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import tokenizers
+from numpy.typing import NDArray
 
-from llmctl.core.errors import DataError
-from llmctl.core.tokens.bpe import END_OF_TEXT, NUM_BYTES
+from llmctl.core.errors import DataError, MissingInputError
+from llmctl.core.tokens.bpe import END_OF_TEXT
+
+__all__ = ["END_OF_TEXT", "Tokenizer"]
+
+# Unless it is said out loud, the library warns on stderr whenever a process forks later on.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
 class Tokenizer:
-    """Byte-level tokens of one `tokenizer.json`.
+    """Text to ids and back, without loss: a document's token bytes are its UTF-8.
 
-    Special tokens in a text are text: the string "<|endoftext|>" in a document is encoded
-    letter by letter, so that no document can forge another's end.
+    Special tokens are never recognised in text: a literal "<|endoftext|>" is encoded as the
+    characters it consists of. None is ever added.
 
     Args:
-        library_tokenizer: The `tokenizers` library's object.
+        backend: The library's tokenizer; owned by this one from now on.
 
     Raises:
-        DataError: It has no END_OF_TEXT.
+        DataError: It is not byte-level, or has no END_OF_TEXT.
     """
 
-    def __init__(self, library_tokenizer: tokenizers.Tokenizer) -> None:
-        self._library = library_tokenizer
-        self._library.encode_special_tokens = True
-        end_of_text_id = library_tokenizer.token_to_id(END_OF_TEXT)
+    def __init__(self, backend: tokenizers.Tokenizer) -> None:
+        backend.encode_special_tokens = True
+        backend.no_truncation()
+        backend.no_padding()
+        self._backend = backend
+        self._token_bytes = _token_bytes(backend)
+        end_of_text_id = backend.token_to_id(END_OF_TEXT)
         if end_of_text_id is None:
-            raise DataError(f"the tokenizer has no {END_OF_TEXT}, which ends a document")
-        self.end_of_text_id: int = end_of_text_id
-        self.vocab_size: int = library_tokenizer.get_vocab_size(with_added_tokens=True)
+            raise DataError(f"no token {END_OF_TEXT} in the vocabulary")
+        self._end_of_text_id = end_of_text_id
 
     @classmethod
     def from_file(cls, path: Path) -> Tokenizer:
-        """Read a `tokenizer.json`.
+        """Read a tokenizer.json.
 
         Raises:
-            DataError: It is missing, damaged, or not of this format.
+            MissingInputError: It is not there.
+            DataError: It is damaged, or not a byte-level tokenizer with END_OF_TEXT.
         """
         try:
-            return cls(tokenizers.Tokenizer.from_file(str(path)))
-        except DataError:
-            raise
-        except Exception as error:  # noqa: BLE001 the library raises bare Exception
-            raise DataError(f"{path}: not a readable tokenizer.json: {error}") from error
+            content = path.read_bytes().decode("utf-8")
+        except OSError as error:
+            raise MissingInputError(f"{path}: cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: damaged: not UTF-8 at byte {error.start:,}") from error
+        try:
+            backend = tokenizers.Tokenizer.from_str(content)
+        except Exception as error:  # the library raises nothing more exact
+            raise DataError(f"{path}: damaged, or no tokenizer.json: {error}") from error
+        try:
+            return cls(backend)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+
+    @property
+    def vocab_size(self) -> int:
+        """V: every id is below it."""
+        return len(self._token_bytes)
+
+    @property
+    def end_of_text_id(self) -> int:
+        """The id of END_OF_TEXT, which ends each document."""
+        return self._end_of_text_id
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text; nothing is added."""
-        return self._library.encode(text, add_special_tokens=False).ids
-
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each text, worked out on all cores."""
-        encodings = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of the ids, without special tokens.
-
-        Bytes that make no character, as where a character was cut, become U+FFFD.
-        """
-        return b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
-
-    def token_bytes(self, token_id: int) -> bytes:
-        """Return the bytes that a token stands for; none for a special token.
+        """Return the ids of a text, and nothing before or after them.
 
         Raises:
-            ValueError: There is no such id.
+            DataError: The text holds a lone surrogate, which UTF-8 cannot express.
         """
-        if not 0 <= token_id < self.vocab_size:
-            raise ValueError(f"id {token_id} is outside 0 … {self.vocab_size - 1}")
-        return self._token_bytes[token_id]
+        return self.encode_batch([text])[0]
 
-    def byte_lengths(self) -> np.ndarray:
-        """Return the number of bytes of each token, shape (vocab_size,), int32."""
-        return np.array([len(token) for token in self._token_bytes], dtype=np.int32)
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text, encoded on all cores; see `encode`."""
+        try:
+            encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        except TypeError:
+            for text in texts:
+                _refuse_surrogates(text)
+            raise
+        return [encoding.ids for encoding in encodings]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of ids; bytes that are no UTF-8 become U+FFFD, special tokens nothing."""
+        return b"".join([self._token_bytes[token] for token in ids]).decode("utf-8", "replace")
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return the bytes that an id stands for; none for a special token."""
+        return self._token_bytes[token]
+
+    def byte_lengths(self) -> NDArray[np.int32]:
+        """Return how many bytes each id stands for, shape (V,); 0 for special tokens."""
+        return self._byte_lengths_V
 
     @cached_property
-    def _token_bytes(self) -> list[bytes]:
-        special = {
-            token_id
-            for token_id, token in self._library.get_added_tokens_decoder().items()
-            if token.special
-        }
-        byte_of = {character: byte for byte, character in enumerate(byte_alphabet())}
-        found: list[bytes] = []
-        for token_id in range(self.vocab_size):
-            token = self._library.id_to_token(token_id)
-            if token is None or token_id in special:
-                found.append(b"")
-            else:
-                found.append(bytes(byte_of[character] for character in token))
-        return found
+    def _byte_lengths_V(self) -> NDArray[np.int32]:  # noqa: N802
+        return np.array([len(content) for content in self._token_bytes], dtype=np.int32)
 
 
-def byte_alphabet() -> str:
-    """Return the 256 characters that stand for the bytes 0 … 255 in a byte-level vocabulary.
+def byte_characters() -> dict[int, str]:
+    """Return the printable character that stands for each byte in a byte-level vocabulary.
 
-    Printable Latin-1 characters stand for themselves, the others for U+0100 and upwards,
-    in order. Source: openai/gpt-2, src/encoder.py, bytes_to_unicode.
+    Printable Latin-1 bytes stand for themselves; the others, in order, for U+0100 and on.
+
+    Source: `bytes_to_unicode` of GPT-2's encoder.
     """
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = iter(range(NUM_BYTES, 2 * NUM_BYTES))
-    return "".join(chr(byte if byte in printable else next(others)) for byte in range(NUM_BYTES))
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(0x100) if byte not in printable]
+    moved = {byte: chr(0x100 + index) for index, byte in enumerate(others)}
+    return {byte: chr(byte) for byte in printable} | moved
+
+
+def _token_bytes(backend: tokenizers.Tokenizer) -> list[bytes]:
+    byte_of = {character: byte for byte, character in byte_characters().items()}
+    added = backend.get_added_tokens_decoder()
+    found: dict[int, bytes] = {}
+    for token, index in backend.get_vocab(with_added_tokens=True).items():
+        if index in added:
+            found[index] = b"" if added[index].special else token.encode("utf-8")
+            continue
+        try:
+            found[index] = bytes([byte_of[character] for character in token])
+        except KeyError as error:
+            raise DataError(
+                f"not a byte-level tokenizer: the token {token!r} holds {error.args[0]!r}"
+            ) from None
+    missing = {bytes([byte]) for byte in range(0x100)} - set(found.values())
+    if missing:
+        raise DataError(
+            f"not a lossless tokenizer: no token for the byte 0x{min(missing).hex()}"
+            f" and {len(missing) - 1} others"
+        )
+    # An id that the vocabulary skips stands for nothing.
+    return [found.get(index, b"") for index in range(max(found) + 1)]
+
+
+def _refuse_surrogates(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"the text holds half a character, U+{ord(text[error.start]):04X} at character "
+            f"{error.start:,}; remove it"
+        ) from None

@@ -57,10 +57,11 @@ class Decisions(pydantic.BaseModel):
         Raises:
             DeviceError: The training began on a device that is not here.
         """
-        if self.device == "cuda" and not torch.cuda.is_available():
+        present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if not present.get(self.device, True):
             raise DeviceError(
-                "this training began on CUDA, which is not available here; go on where it is, "
-                "or begin anew with --restart"
+                f"this training began on {self.device}, which is not available here; go on where "
+                "it is, or begin anew with --restart"
             )
         torch.set_num_threads(self.num_threads)
 

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import llmctl
+from llmctl.core.decoding.generation import Generation
 from llmctl.core.errors import DataError, MissingInputError, UsageError
 from llmctl.core.language_model import completion
 from llmctl.core.language_model.language_model import LanguageModel
@@ -65,6 +66,16 @@ def test_what_a_stop_string_held_back_comes_at_the_end(language_model):
     done = complete(language_model, ["The world is"], plan)[0]
 
     assert (done.text, done.finish_reason) == (text, "length")
+
+
+def test_an_empty_prompt_begins_a_text(language_model):
+    end = language_model.tokenizer.end_of_text_id
+    begun = Generation(language_model.model, [[end]], GREEDY, seed=0)
+
+    done = complete(language_model, [""], GREEDY)[0]
+
+    assert done.token_ids == tuple(chosen.token_id for chosen in begun)
+    assert done.num_prompt_tokens == 0
 
 
 class OtherEnd:

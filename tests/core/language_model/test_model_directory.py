@@ -1,21 +1,23 @@
 """A model directory written and read back, and every way in which one is refused."""
 
+import errno
 import json
 import os
+import pathlib
 import stat
 
 import pytest
 import safetensors.torch
 import torch
-from llmctl.core.tokens.tokenizer import Tokenizer
 
-from llmctl.core.errors import DataError, LlmctlError, MissingInputError
+from llmctl.core.errors import DataError, MissingInputError, StorageError
 from llmctl.core.language_model.language_model import (
     LanguageModel,
     load_transformer,
     write_language_model,
 )
 from llmctl.core.model.transformer import Transformer
+from llmctl.core.tokens.tokenizer import Tokenizer
 
 LAYER_0 = "model.layers.0.self_attn."
 
@@ -129,6 +131,8 @@ def test_old_spellings_are_read(model_directory):
         ({"max_position_embeddings": 1}, r"context_tokens: Input should be greater .* found 1"),
         ({"num_key_value_heads": 3}, r"num_key_value_heads: .*must divide num_heads"),
         ({"head_dim": 7}, r"head_width: .*multiple of 2"),
+        ({"rms_norm_eps": 10**400}, r"rms_norm_eps: expected a positive number, found 1000"),
+        ({"rms_norm_eps": float("nan")}, r"rms_norm_eps: expected a positive number, found nan"),
         ({"rms_norm_eps": -1}, r"rms_norm_eps: expected a positive number, found -1"),
         ({"rope_theta": ..., "rope_parameters": ...}, r"rope_theta: expected a positive number"),
         ({"rope_parameters": {"rope_type": "yarn"}}, r"rope_type is 'yarn'; only 'default'"),
@@ -238,12 +242,13 @@ def test_says_which_file_is_missing(name, model_directory):
         LanguageModel.load(model_directory)
 
 
-def test_a_directory_that_cannot_be_written_is_the_users_to_mend(
-    make_model, tokenizer_path, tmp_path
-):
-    (tmp_path / "config.json").mkdir()
+def test_a_full_disk_is_told(make_model, tokenizer_path, tmp_path, monkeypatch):
+    def refuse(_path, _data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises((LlmctlError, IsADirectoryError)):
+    monkeypatch.setattr(pathlib.Path, "write_bytes", refuse)
+
+    with pytest.raises(StorageError, match="No space left on device; free some space"):
         write_language_model(tmp_path, make_model(), tokenizer_path, "")
 
 

@@ -84,6 +84,20 @@ def test_a_text_scores_alone_as_among_others(language_model):
         )
 
 
+def test_no_batch_is_padded_beyond_its_size(language_model, monkeypatch):
+    monkeypatch.setattr(scoring, "BATCH_TOKENS", 100)
+    read = []
+    hidden = language_model.model.hidden
+    monkeypatch.setattr(
+        language_model.model, "hidden", lambda tokens: read.append(tokens.shape) or hidden(tokens)
+    )
+
+    language_model.score(["a", "ab", TEXTS[2], "ab"])
+
+    assert len(read) > 1
+    assert all(rows * longest <= 100 for rows, longest in read)
+
+
 def test_totals_by_hand():
     score = TextScore(np.array([math.log(2), math.log(8)]), np.array([1, 3]))
 

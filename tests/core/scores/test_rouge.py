@@ -16,7 +16,9 @@ OTHER_ENGLISH = ["A cat sat on a mat.\nIt was 3 then.", "All day the rain fell."
         pytest.param("用GPT-4写诗2024", ["用", "gpt", "4", "写", "诗", "2024"], id="mixed"),
         pytest.param("café Müller", ["café", "müller"], id="accents stay"),
         pytest.param("𠮷野家。", ["𠮷", "野", "家"], id="beyond the basic plane"),
-        pytest.param("コーヒー 한국어", ["コ", "ー", "ヒ", "ー", "한", "국", "어"], id="kana, Hangul"),
+        pytest.param(
+            "コーヒー 한국어", ["コ", "ー", "ヒ", "ー", "한", "국", "어"], id="kana, Hangul"
+        ),
         pytest.param("snake_case, 3.5!", ["snake", "case", "3", "5"], id="as rouge-score"),
         pytest.param("。，！ \n", [], id="no words"),
     ],

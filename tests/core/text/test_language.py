@@ -18,11 +18,14 @@ from llmctl.core.text.language import language_of
         pytest.param("x = foo(bar, baz)", "und", id="code alone"),
         pytest.param("", "und", id="nothing"),
         pytest.param("。", "und", id="punctuation"),
-        pytest.param("the word 中 is a Chinese character and it is in the list", "en", id="one Han"),
-        pytest.param("import torch\nnet = nn.Sequential(nn.Linear(8, 1))\n定义一个简单的网络模型", "zh",
-                     id="Chinese beside more code"),
-        pytest.param("小说《千と千寻》里的故事发生在一个夏天的黄昏时分，非常有趣味", "zh", id="a kana quoted"),
+        pytest.param("the word 中 is a character and it is in the list", "en", id="one Han"),
+        pytest.param(
+            "import torch\nnet = nn.Linear(8, 1)\n定义简单的网络",
+            "zh",
+            id="Chinese beside more code",
+        ),
+        pytest.param("小说《千と千寻》的故事发生在夏天的黄昏，非常有趣", "zh", id="a kana quoted"),
     ],
-)  # fmt: skip
+)
 def test_tells_the_language(text, language):
     assert language_of(text) == language

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -41,9 +42,10 @@ def number(config: Config, name: str, default: float | None = None) -> float:
     if value is None:
         value = default
     if isinstance(value, int | float) and not isinstance(value, bool):
-        found = float(value)
-        if math.isfinite(found) and found > 0:
-            return found
+        with contextlib.suppress(OverflowError):  # JSON has whole numbers of any length
+            found = float(value)
+            if math.isfinite(found) and found > 0:
+                return found
     raise DataError(f"config.json: {name}: expected a positive number, found {value!r}")
 
 

@@ -1,0 +1,176 @@
+"""Training a tokenizer in a process of its own, which can be ended at any moment.
+
+The library's training is one call that cannot be interrupted. The child reads its task
+from a directory and leaves its result there; its standard input is a pipe on which nothing
+is ever sent: when the parent dies, however suddenly, the pipe ends, and with it the child.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+
+from llmctl.core import atomic
+from llmctl.core.errors import LlmctlError, OutputError, StorageError
+from llmctl.core.progress import Progress
+from llmctl.core.tokens.bpe import train_bpe
+
+TEXTS_NAME = "texts.jsonl"
+REQUEST_NAME = "request.json"
+RESULT_NAME = "tokenizer.json"
+LOG_NAME = "log.txt"
+POLL_SECONDS = 0.1
+_CHECK_EVERY = 256
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What the child is asked for; see `train_bpe`.
+
+    Attributes:
+        vocab_size: Entries wanted.
+        min_frequency: A pair seen less often is not merged.
+    """
+
+    vocab_size: int
+    min_frequency: int
+
+
+def train_in_child(
+    texts: Iterable[str],
+    request: TrainingRequest,
+    directory: Path,
+    target: Path,
+    *,
+    progress: Progress,
+) -> None:
+    """Train a tokenizer on the texts and put its tokenizer.json at `target`.
+
+    Args:
+        texts: What to learn from, read once.
+        request: How.
+        directory: Holds the child's task; made anew, and removed at the end.
+        target: The finished file; on the same file system.
+        progress: Asked for an early end ten times a second.
+
+    Raises:
+        Interrupted, OutOfTime: `progress` asked for the end; the child is gone.
+        LlmctlError: The child failed.
+        StorageError: The disk is full.
+    """
+    with atomic.storage_errors(directory):
+        atomic.remove_tree(directory)
+        directory.mkdir(parents=True)
+        (directory / REQUEST_NAME).write_bytes(orjson.dumps(asdict(request)))
+        num_bytes = _write_texts(texts, directory / TEXTS_NAME, progress)
+        progress.begin("train tokenizer", unit="bytes")
+        progress.advance(num_bytes)
+        _run_child(directory, progress)
+        atomic.rename(directory / RESULT_NAME, target)
+        atomic.sync_directory(target.parent)
+        atomic.remove_tree(directory)
+        progress.end()
+
+
+def _write_texts(texts: Iterable[str], path: Path, progress: Progress) -> int:
+    num_bytes = 0
+    with path.open("wb") as handle:
+        for number, text in enumerate(texts):
+            if number % _CHECK_EVERY == 0:
+                progress.check()
+            handle.write(orjson.dumps(text, option=orjson.OPT_APPEND_NEWLINE))
+            num_bytes += len(text.encode("utf-8"))
+    return num_bytes
+
+
+def _run_child(directory: Path, progress: Progress) -> None:
+    # The child finds its modules where this process finds them. Without -P it would first look
+    # in the working directory, where a file of the user's may be called tokenize.py.
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+        "RUST_BACKTRACE": "0",
+    }
+    with (directory / LOG_NAME).open("wb") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", __name__, str(directory)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            process_group=0,  # Ctrl-C is for the parent to hear, and to act upon
+        )
+    try:
+        while True:
+            progress.check()
+            progress.advance(0)
+            try:
+                return_code = child.wait(POLL_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+            break
+    finally:
+        child.kill()
+        child.communicate()
+    if return_code != 0:
+        raise _failure(return_code, (directory / LOG_NAME).read_bytes())
+
+
+def _failure(return_code: int, log: bytes) -> LlmctlError:
+    lines = log.decode("utf-8", "replace").split("\n")
+    said = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+    for kind in (StorageError, OutputError):
+        if return_code == kind.exit_code:
+            return kind(said)
+    if return_code in (-signal.SIGKILL, -signal.SIGABRT) or "MemoryError" in said:
+        return LlmctlError(
+            "training the tokenizer was killed by the system, most likely for want of memory; "
+            "lower tokenize.max_training_bytes"
+        )
+    ending = (
+        f"ended by {signal.Signals(-return_code).name}"
+        if return_code < 0
+        else f"failed with exit code {return_code}"
+    )
+    return LlmctlError(f"training the tokenizer {ending}: {said}")
+
+
+def _read_texts(path: Path) -> Iterator[str]:
+    with path.open("rb") as handle:
+        for line in handle:
+            yield orjson.loads(line)
+
+
+def _end_with_parent() -> None:
+    # Not sys.stdin: its lock, held by a thread that waits, is fatal where the process ends.
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+def _main(directory: Path) -> int:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    request = TrainingRequest(**orjson.loads((directory / REQUEST_NAME).read_bytes()))
+    tokenizer = train_bpe(
+        _read_texts(directory / TEXTS_NAME), request.vocab_size, request.min_frequency
+    )
+    try:
+        atomic.write_file(
+            directory / RESULT_NAME, tokenizer.to_str(pretty=True).encode("utf-8") + b"\n"
+        )
+    except OutputError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the parent reads the log
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(Path(sys.argv[1])))
