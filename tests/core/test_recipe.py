@@ -75,7 +75,8 @@ def test_relative_inputs_are_relative_to_the_recipes_folder(tmp_path, monkeypatc
 
 def test_values_are_read_into_their_places(load):
     found = load(
-        "seed: 7\nclean: {inputs: [数据/*.txt, '-']}\ntrain: {learning_rate: 1e-3, clip_norm: null}\n"
+        "seed: 7\nclean: {inputs: [数据/*.txt, '-']}\n"
+        "train: {learning_rate: 1e-3, clip_norm: null}\n"
         "generate: {temperature: 0, stop: ['。']}\n"
     )
 

@@ -211,15 +211,16 @@ def test_a_file_that_is_no_recipe_is_refused_at_its_place(read_text, content, me
 def test_a_hostile_file_is_refused_at_once(read_text, content):
     begun = time.monotonic()
 
-    with pytest.raises(RecipeError, match="nested too deeply|more than 1,000,000 bytes"):
+    with pytest.raises(RecipeError, match=r"nested too deeply|more than 1,000,000 bytes"):
         read_text(content)
 
     assert time.monotonic() - begun < 5
 
 
-def test_exactly_so_deep_and_so_large_is_read(read_text):
+def test_exactly_so_deep_and_so_large_is_read(read_text, monkeypatch):
+    monkeypatch.setattr(recipe_file, "MAX_BYTES", 1000)
     assert read_text("a: " + "[" * 19 + "]" * 19).data["a"] == eval("[" * 19 + "]" * 19)
-    assert read_text(b"a: 1\n" + b"#" * (MAX_BYTES - 5)).data == {"a": 1}
+    assert read_text(b"a: 1\n" + b"#" * 995).data == {"a": 1}
 
 
 @pytest.mark.parametrize("name", ["absent.yaml", "."])

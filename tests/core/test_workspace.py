@@ -168,7 +168,7 @@ def test_finished_units_are_taken_up_after_a_crash(tmp_path, killed_after):
         made.append(make(target, A))
 
     assert made == sorted(made, key=len, reverse=True)
-    assert [["first", "second"], ["second"], []] == [made[0], made[4], made[9]]
+    assert [made[0], made[4], made[9]] == [["first", "second"], ["second"], []]
 
 
 def test_a_new_start_begins_with_an_empty_result_and_the_units_kept(tmp_path):

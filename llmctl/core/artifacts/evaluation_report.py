@@ -109,13 +109,19 @@ def verdict(scored: Figures) -> str:
     rival = scored.get("xz_primed_bits_per_byte")
     if rival is None:
         return f"{first} That is {100 * bits / 8:.0f} % of the text's plain size."
-    difference = round(100 * (bits / rival - 1))
-    outcome = f"{abs(difference)} % {'more' if difference > 0 else 'less'}"
     return (
-        f"{first} "
-        + (f"That is {outcome} than " if difference else "That is as much as ")
-        + f"xz -9 needs once it has seen the same training text, {number(rival)}."
+        f"{first} That is {_compared(bits / rival)} xz -9 needs once it has seen the same "
+        f"training text, {number(rival)}."
     )
+
+
+def _compared(ratio: float) -> str:
+    difference = round(100 * (ratio - 1))
+    if difference >= 100:
+        return f"{ratio:.1f} times what"
+    if difference == 0:
+        return "as much as"
+    return f"{abs(difference)} % {'more' if difference > 0 else 'less'} than"
 
 
 def _key_figures(report: Figures) -> Iterator[KeyFigure]:

@@ -316,7 +316,7 @@ def _signature(value: Any) -> str:
     """Return the arguments, or nothing where only the docstring gives them."""
     try:
         signature = inspect.signature(value)
-    except (ValueError, TypeError):
+    except Exception:  # it evaluates text from the C source, which may raise anything
         return ""
     parameters = [p for p in signature.parameters.values() if p.name not in ("self", "type", "cls")]
     text = str(signature.replace(parameters=parameters))

@@ -1,45 +1,57 @@
-"""Shards: token ids on disk, little-endian, as `numpy.memmap` reads them.
+"""Shards: a tokenized corpus as arrays on the disk, which `numpy.memmap` reads as they are.
 
-    train-00000.bin     ids of whole documents, uint16 where every id fits, else uint32
-    train-00000.ends    the end of each document of that file, in tokens of that file, uint64
-    validation-…        the same
-    documents.parquet   where each document went: id, source, split, offset (in the split)
-    tokenizer.json      what made the ids
+    train-00000.bin     ids of whole documents, each document's followed by END_OF_TEXT's;
+                        little-endian, uint16 where every id of the vocabulary fits, else uint32
+    train-00000.ends    where each document of that file ends, counted in tokens from the
+                        file's beginning; little-endian uint64, the last is the file's length
+    validation-…        the same of the validation split
+    documents.parquet   where each document went: id, source, split, offset in the split
+    tokenizer.json      what the ids mean
+
+The manifest counts `content` ("text"), `dtype`, `vocab_size`, and for each split its
+tokens and documents. D documents.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Any, Literal, get_args
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from llmctl.core import atomic
-from llmctl.core.errors import DataError
+from llmctl.core.errors import DataError, MissingInputError
 from llmctl.core.manifest import Manifest, require_manifest
 
 SplitName = Literal["train", "validation"]
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+KIND = "shards"
+CONTENT = "text"
 TOKENIZER_NAME = "tokenizer.json"
 DOCUMENTS_NAME = "documents.parquet"
-KIND = "shards"
-_END_DTYPE = np.dtype("<u8")
+_ENDS_DTYPE = np.dtype("<u8")
+
+Ids = NDArray[np.unsignedinteger[Any]]
+Ends = NDArray[np.uint64]
 
 
-def dtype_for(vocab_size: int) -> np.dtype:
-    """Return the narrowest of uint16 and uint32 that holds every id."""
+def dtype_for(vocab_size: int) -> np.dtype[np.unsignedinteger[Any]]:
+    """Return the narrower of uint16 and uint32 that holds every id."""
     return np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
 
 
 class SplitWriter:
-    """Writes the documents of one split into files of about `shard_tokens`.
+    """Writes the documents of one split, file after file.
+
+    Use it as a context manager.
 
     Args:
         directory: Where the files go.
         split: train or validation.
-        vocab_size: Bounds the ids, and decides their type.
+        vocab_size: Every id is below it; decides the files' type.
         shard_tokens: A file is closed at the first document end after so many tokens.
     """
 
@@ -50,119 +62,203 @@ class SplitWriter:
         self._split = split
         self._vocab_size = vocab_size
         self._shard_tokens = shard_tokens
-        self._dtype = dtype_for(vocab_size)
-        self._pieces: list[np.ndarray] = []
+        self._handle: IO[bytes] | None = None
+        self._path = directory
         self._ends: list[int] = []
         self._num_files = 0
-        self._tokens_in_file = 0
         self.num_tokens = 0
         self.num_documents = 0
 
-    def write(self, ids: Sequence[int] | np.ndarray) -> int:
-        """Append a document and return its offset in the split.
+    def __enter__(self) -> SplitWriter:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def write(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> int:
+        """Append a document, its END_OF_TEXT included, and return its offset in the split.
 
         Raises:
-            ValueError: An id is outside the vocabulary.
+            ValueError: There are no ids, or one is outside the vocabulary.
+            StorageError: The disk is full.
         """
         wide = np.asarray(ids, dtype=np.int64)
-        if len(wide) and not 0 <= wide.min() <= wide.max() < self._vocab_size:
-            raise ValueError(f"ids {wide.min()} … {wide.max()} outside 0 … {self._vocab_size - 1}")
+        if len(wide) == 0:
+            raise ValueError("a document has at least the token that ends it")
+        if wide.min() < 0 or wide.max() >= self._vocab_size:
+            raise ValueError(f"ids {wide.min()} to {wide.max()}, expected 0 to {self._last_id}")
         offset = self.num_tokens
-        self._pieces.append(wide.astype(self._dtype))
-        self._tokens_in_file += len(wide)
-        self._ends.append(self._tokens_in_file)
+        with atomic.storage_errors(self._path):
+            if self._handle is None:
+                self._path = self._directory / f"{self._split}-{self._num_files:05d}.bin"
+                self._handle = self._path.open("wb")
+            self._handle.write(wide.astype(dtype_for(self._vocab_size)).tobytes())
+        self._ends.append((self._ends[-1] if self._ends else 0) + len(wide))
         self.num_tokens += len(wide)
         self.num_documents += 1
-        if self._tokens_in_file >= self._shard_tokens:
+        if self._ends[-1] >= self._shard_tokens:
             self.close()
         return offset
 
+    @property
+    def _last_id(self) -> int:
+        return self._vocab_size - 1
+
     def close(self) -> None:
-        """Write the file in the making, if it holds anything."""
-        if not self._ends:
+        """Finish the file in the making, if there is one."""
+        if self._handle is None:
             return
-        path = self._directory / f"{self._split}-{self._num_files:05d}.bin"
-        with atomic.storage_errors(path):
-            path.write_bytes(np.concatenate(self._pieces).tobytes())
-            atomic.observer("write", path)
-            ends = path.with_suffix(".ends")
-            ends.write_bytes(np.array(self._ends, dtype=_END_DTYPE).tobytes())
-            atomic.observer("write", ends)
+        with atomic.storage_errors(self._path):
+            handle, self._handle = self._handle, None
+            handle.close()
+            atomic.observer("write", self._path)
+            ends_path = self._path.with_suffix(".ends")
+            ends_path.write_bytes(np.array(self._ends, dtype=_ENDS_DTYPE).tobytes())
+            atomic.observer("write", ends_path)
         self._num_files += 1
-        self._pieces, self._ends, self._tokens_in_file = [], [], 0
+        self._ends = []
 
 
-def write_documents_table(directory: Path, rows: Sequence[tuple[str, str, str, int]]) -> None:
-    """Write `documents.parquet` from (id, source, split, offset) rows."""
-    names = ("id", "source", "split", "offset")
-    columns = list(zip(*rows, strict=True)) or [()] * len(names)
-    types = (pa.string(), pa.string(), pa.string(), pa.uint64())
-    arrays = [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)]
-    path = directory / DOCUMENTS_NAME
-    with atomic.storage_errors(path):
-        pq.write_table(pa.table(arrays, names=names), path, compression="zstd")
-        atomic.observer("write", path)
+@dataclass(frozen=True)
+class DocumentPlaces:
+    """Where documents went: the columns of documents.parquet.
+
+    Attributes:
+        ids: The ids of the documents in the corpus.
+        sources: The input that each was read from.
+        splits: train or validation.
+        offsets: The position of its first token in the split.
+    """
+
+    ids: Sequence[str]
+    sources: Sequence[str]
+    splits: Sequence[SplitName]
+    offsets: Sequence[int]
+
+    def write(self, directory: Path) -> None:
+        """Write the table; the same rows give the same bytes.
+
+        Raises:
+            StorageError: The disk is full.
+        """
+        # Here, because training reads shards and has no use for the table.
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        path = directory / DOCUMENTS_NAME
+        table = pa.table(
+            {
+                "id": pa.array(self.ids, pa.string()),
+                "source": pa.array(self.sources, pa.string()),
+                "split": pa.array(self.splits, pa.string()),
+                "offset": pa.array(self.offsets, pa.uint64()),
+            }
+        )
+        with atomic.storage_errors(path):
+            parquet.write_table(table, path, compression="zstd")
+            atomic.observer("write", path)
 
 
 class TokenView:
-    """The ids of several files as one sequence, read as they are asked for."""
+    """The ids of several files as one sequence, read from the disk as they are asked for.
 
-    def __init__(self, files: Sequence[np.ndarray]) -> None:
+    Args:
+        files: Each file's path and ids, in order.
+        vocab_size: Ids are checked against it when they are read.
+    """
+
+    def __init__(self, files: Sequence[tuple[Path, Ids]], vocab_size: int) -> None:
         self._files = files
-        self._starts = np.cumsum([0, *(len(file) for file in files)])
+        self._vocab_size = vocab_size
+        self._starts = np.cumsum([0, *(len(ids) for _, ids in files)])
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def __getitem__(self, part: slice) -> np.ndarray:
-        """Return the ids of a slice without a step; a copy where it crosses a file's border."""
-        start, stop, _ = part.indices(len(self))
-        first = int(np.searchsorted(self._starts, start, side="right")) - 1
-        pieces: list[np.ndarray] = []
+    def __getitem__(self, part: slice) -> Ids:
+        """Return the ids of a slice: a view of the file, a copy where it crosses files.
+
+        Raises:
+            ValueError: The slice has a step.
+            DataError: An id is outside the vocabulary.
+        """
+        start, stop, step = part.indices(len(self))
+        if step != 1:
+            raise ValueError(f"expected a slice without a step, got step {step}")
+        found: list[Ids] = []
+        number = int(np.searchsorted(self._starts, start, side="right")) - 1
         while start < stop:
-            base, end = int(self._starts[first]), int(self._starts[first + 1])
-            pieces.append(self._files[first][start - base : min(stop, end) - base])
-            start, first = end, first + 1
-        if len(pieces) == 1:
-            return pieces[0]
-        return np.concatenate(pieces) if pieces else np.empty(0, dtype=np.uint32)
+            first, end = int(self._starts[number]), int(self._starts[number + 1])
+            found.append(self._read(number, start - first, min(stop, end) - first))
+            start, number = end, number + 1
+        if len(found) == 1:
+            return found[0]
+        return np.concatenate(found) if found else np.empty(0, dtype_for(self._vocab_size))
+
+    def _read(self, number: int, start: int, stop: int) -> Ids:
+        path, ids = self._files[number]
+        found = ids[start:stop]
+        highest = int(found.max())
+        if highest >= self._vocab_size:
+            raise DataError(
+                f"{path}: damaged: the id {highest} stands among tokens {start:,} to {stop:,}, "
+                f"and the vocabulary has {self._vocab_size:,} entries"
+            )
+        return found
 
 
+@dataclass(frozen=True)
 class TokenSplit:
     """One split of the shards.
 
     Attributes:
         tokens: All ids, to be sliced.
-        ends: The end of each document in `tokens`, uint64, shape (num_documents,).
+        ends: Where each document ends in `tokens`, whatever file it lies in; shape (D,).
     """
 
-    def __init__(self, tokens: TokenView, ends: np.ndarray) -> None:
-        self.tokens = tokens
-        self.ends = ends
+    tokens: TokenView
+    ends: Ends
 
     @property
     def num_tokens(self) -> int:
-        """Tokens in all."""
+        """Tokens in all, those that end documents included."""
         return len(self.tokens)
 
     @property
     def num_documents(self) -> int:
-        """Documents in all."""
+        """D, the documents in all."""
         return len(self.ends)
 
-    def document(self, index: int) -> np.ndarray:
-        """Return the ids of a document, its end-of-text included."""
+    def document(self, index: int) -> Ids:
+        """Return the ids of a document, the one that ends it included."""
         start = int(self.ends[index - 1]) if index else 0
         return self.tokens[start : int(self.ends[index])]
 
 
 class TokenShards:
-    """A shards directory, opened for reading."""
+    """A directory of shards, for reading.
+
+    Args:
+        directory: Holds the files.
+        manifest: Names them.
+
+    Raises:
+        DataError: The manifest is not one of tokenized text.
+    """
 
     def __init__(self, directory: Path, manifest: Manifest) -> None:
         self.directory = directory
         self.manifest = manifest
+        content = manifest.counts.get("content")
+        if content != CONTENT:
+            raise DataError(f"{directory}: expected shards of {CONTENT}, found {content!r}")
         self.vocab_size = int(manifest.counts["vocab_size"])
+        self._dtype = dtype_for(self.vocab_size)
+        if manifest.counts["dtype"] != self._dtype.name:
+            raise DataError(
+                f"{directory}: ids of type {manifest.counts['dtype']}, expected "
+                f"{self._dtype.name} for a vocabulary of {self.vocab_size:,}"
+            )
 
     @classmethod
     def open(cls, directory: Path) -> TokenShards:
@@ -176,30 +272,54 @@ class TokenShards:
 
     @property
     def tokenizer_path(self) -> Path:
-        """The tokenizer that made the ids."""
+        """The tokenizer.json that the ids are of."""
         return self.directory / TOKENIZER_NAME
 
     def split(self, name: SplitName) -> TokenSplit:
-        """Return one split.
+        """Map one split into memory.
 
         Raises:
-            DataError: A file's size does not fit its document ends.
+            MissingInputError: A file is not there.
+            DataError: A file does not have the size that the manifest tells, or its ends do
+                not fit its tokens.
         """
-        files: list[np.ndarray] = []
-        ends: list[np.ndarray] = []
-        base = 0
+        files: list[tuple[Path, Ids]] = []
+        ends: list[Ends] = [np.empty(0, dtype=_ENDS_DTYPE)]
+        num_tokens = 0
         for file_name in sorted(self.manifest.files):
-            path = self.directory / file_name
-            if not (file_name.startswith(f"{name}-") and path.suffix == ".bin"):
+            if not (file_name.startswith(f"{name}-") and file_name.endswith(".bin")):
                 continue
-            file_ends = np.fromfile(path.with_suffix(".ends"), dtype=_END_DTYPE)
-            num_tokens, rest = divmod(path.stat().st_size, dtype_for(self.vocab_size).itemsize)
-            if rest or len(file_ends) == 0 or int(file_ends[-1]) != num_tokens:
+            path = self.directory / file_name
+            ids: Ids = np.memmap(self._sound(path, self._dtype), dtype=self._dtype, mode="r")
+            ends_path = path.with_suffix(".ends")
+            file_ends: Ends = np.fromfile(self._sound(ends_path, _ENDS_DTYPE), dtype=_ENDS_DTYPE)
+            if file_ends[-1] != len(ids) or not (file_ends[:-1] < file_ends[1:]).all():
                 raise DataError(
-                    f"{path}: {num_tokens} tokens, but its documents end elsewhere; damaged"
+                    f"{ends_path}: damaged: its ends do not rise to the {len(ids):,} tokens of "
+                    f"{file_name}; remove {self.directory} and run again"
                 )
-            files.append(np.memmap(path, dtype=dtype_for(self.vocab_size), mode="r"))
-            ends.append(file_ends + np.uint64(base))
-            base += num_tokens
-        all_ends = np.concatenate(ends) if ends else np.empty(0, dtype=_END_DTYPE)
-        return TokenSplit(TokenView(files), all_ends)
+            files.append((path, ids))
+            ends.append(file_ends + np.uint64(num_tokens))
+            num_tokens += len(ids)
+        counted = self.manifest.counts[f"{name}_tokens"]
+        if counted != num_tokens:
+            raise DataError(
+                f"{self.directory}: {num_tokens:,} tokens in the {name} split, expected "
+                f"{counted:,}; remove {self.directory} and run again"
+            )
+        return TokenSplit(TokenView(files, self.vocab_size), np.concatenate(ends))
+
+    def _sound(self, path: Path, dtype: np.dtype[Any]) -> Path:
+        """Return the path of a file that has a size to be mapped."""
+        record = self.manifest.files.get(path.name)
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise MissingInputError(f"{path}: cannot be read: {error.strerror}") from error
+        if record is None or size != record.size or size == 0 or size % dtype.itemsize:
+            expected = f"{record.size:,}" if record else "it in the manifest"
+            raise DataError(
+                f"{path}: damaged: {size:,} bytes, expected {expected}, a multiple of "
+                f"{dtype.itemsize}; remove {self.directory} and run again"
+            )
+        return path

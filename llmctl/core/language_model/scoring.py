@@ -28,8 +28,8 @@ class TextScore:
         byte_counts_N: UTF-8 bytes of the text that each token stands for.
     """
 
-    nats_N: NDArray[np.float64]  # noqa: N815
-    byte_counts_N: NDArray[np.int64]  # noqa: N815
+    nats_N: NDArray[np.float64]
+    byte_counts_N: NDArray[np.int64]
 
     @property
     def total_nats(self) -> float:

@@ -41,7 +41,7 @@ class RougeScores:
     rouge1: float
     rouge2: float
     rougeL: float  # noqa: N815  (the literature's name)
-    rougeLsum: float  # noqa: N815
+    rougeLsum: float
     signature: str
 
 

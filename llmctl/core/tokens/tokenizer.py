@@ -97,10 +97,16 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids; bytes that are no UTF-8 become U+FFFD, special tokens nothing."""
-        return b"".join([self._token_bytes[token] for token in ids]).decode("utf-8", "replace")
+        return b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
 
     def token_bytes(self, token: int) -> bytes:
-        """Return the bytes that an id stands for; none for a special token."""
+        """Return the bytes that an id stands for; none for a special token.
+
+        Raises:
+            ValueError: There is no such id.
+        """
+        if not 0 <= token < len(self._token_bytes):
+            raise ValueError(f"the id {token}, expected 0 to {len(self._token_bytes) - 1}")
         return self._token_bytes[token]
 
     def byte_lengths(self) -> NDArray[np.int32]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from llmctl.core.artifacts.shards import TokenSplit
 from llmctl.core.errors import NumericsError
+from llmctl.core.model.device import DTYPES
 from llmctl.core.model.transformer import Transformer
 from llmctl.core.recipe import TrainPlan
 from llmctl.core.training.batches import Batches
@@ -20,7 +21,6 @@ from llmctl.core.training.loss import cross_entropy_sum
 from llmctl.core.training.optimizers import Optimizer
 from llmctl.core.training.schedule import Schedule
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 VALIDATION_BATCH_TOKENS = 4096
 _UNCLIPPED = math.inf
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from xml.etree import ElementTree
@@ -47,7 +48,7 @@ def test_ticks_lie_within_and_are_evenly_spaced(low, span):
 
     assert 2 <= len(places) <= 6
     assert low - span * 1e-6 <= places[0] < places[-1] <= low + span * (1 + 1e-6)
-    steps = [after - before for before, after in zip(places, places[1:], strict=False)]
+    steps = [after - before for before, after in itertools.pairwise(places)]
     assert steps == pytest.approx([steps[0]] * len(steps), rel=1e-6)
 
 
@@ -135,7 +136,7 @@ def test_end_labels_stand_apart_and_inside(height):
 
     labels = html.split('class="ends"')[1].split('class="x-axis"')[0]
     tops = numbers(r"top:([-\d.]+)%", labels)
-    gaps = [after - before for before, after in zip(tops, tops[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(tops)]
     assert min(gaps) >= (13.9 if height == "tall" else 27.9)
     assert 0 <= tops[0] < tops[-1] <= 100
 

@@ -84,6 +84,25 @@ def test_what_is_said_of_a_module():
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "signature"),
+    [
+        pytest.param(len, "(obj, /)", id="function"),
+        pytest.param(str.split, "(sep=None, maxsplit=-1)", id="method"),
+        pytest.param(max, "", id="only the docstring tells"),
+    ],
+)
+def test_signature_of_what_is_written_in_c(value, signature):
+    assert python_docs._signature(value) == signature
+
+
+def test_a_signature_that_fails_is_left_out(monkeypatch):
+    # As that of select.epoll does in Python 3.13.
+    monkeypatch.setattr(python_docs.inspect, "signature", lambda _: "".no_such_attribute)
+
+    assert python_docs._signature(len) == ""
+
+
 def test_short_texts_are_merged_with_their_neighbours():
     entries = [("a", "x" * 600), ("b", "y" * 1000), ("c", "z" * 600), ("d", "rest")]
 

@@ -170,6 +170,6 @@ def test_where_there_is_none_it_says_where_it_looked(run, tmp_path):
         find_model(None, runs)
     with pytest.raises(
         MissingInputError,
-        match="无: no model here; looked for config.json in 无, 无/model and .*runs",
+        match=r"无: no model here; looked for config.json in 无, 无/model and .*runs",
     ):
         find_model("无", runs)
