@@ -47,7 +47,19 @@ generate:
   max_tokens: 8
 """
 
-WORDS = ("the", "a", "small", "river", "world", "stone", "carries", "light", "over", "every", "bird")
+WORDS = (
+    "the",
+    "a",
+    "small",
+    "river",
+    "world",
+    "stone",
+    "carries",
+    "light",
+    "over",
+    "every",
+    "bird",
+)
 HAN = "世界人们河山日月光年水火木石风云"
 
 
@@ -139,3 +151,13 @@ def fresh(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LLMCTL_RUNS", raising=False)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """The preloaded process that runs command lines in children of their own."""
+    from preloaded_server import PreloadedServer
+
+    server = PreloadedServer(tmp_path_factory.mktemp("commands"))
+    yield server
+    server.close()

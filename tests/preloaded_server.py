@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import importlib
 import itertools
 import json
@@ -22,10 +21,9 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -46,6 +44,7 @@ class Trap:
         operation: A regular expression for its name: write, fsync, rename, remove.
         path: One that is looked for in its path.
         signal: Sent to the command, once the operation is done.
+        pause_seconds: Instead, the command sleeps so long at it.
         error: Instead, the operation and all later ones that fit fail with this number.
         calls: Count what Python is about to ask of the file system (open for writing, mkdir,
             rename, remove, rmdir, truncate) instead of what `atomic` tells of.
@@ -55,6 +54,7 @@ class Trap:
     operation: str = ""
     path: str = ""
     signal: int = signal.SIGKILL
+    pause_seconds: float = 0.0
     error: int = 0
     calls: bool = False
 
@@ -310,7 +310,7 @@ def _command(request: dict) -> int:
         os.dup2(opened, descriptor)
         os.close(opened)
         mode = "r" if name == "stdin" else "w"
-        setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: PTH123, SIM115
+        setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
@@ -345,9 +345,13 @@ def _observe(trace: int, trap: Trap | None) -> None:
         if not re.search(trap.path, os.fsdecode(path)):
             return
         number = next(fitting)
-        if trap.error and number >= trap.number:
-            raise OSError(trap.error, os.strerror(trap.error), os.fsdecode(path))
-        if not trap.error and number == trap.number:
+        if trap.error:
+            if number >= trap.number:
+                raise OSError(trap.error, os.strerror(trap.error), os.fsdecode(path))
+            return
+        if number == trap.number and trap.pause_seconds:
+            time.sleep(trap.pause_seconds)
+        elif number == trap.number:
             os.kill(os.getpid(), trap.signal)
 
     if trap is None or not trap.calls:
@@ -357,7 +361,7 @@ def _observe(trace: int, trap: Trap | None) -> None:
 
     def audit(event: str, details: tuple) -> None:
         if event in _CALLS and isinstance(details[0], str | bytes | os.PathLike):
-            path = os.path.abspath(os.fsdecode(details[0]))  # noqa: PTH100
+            path = os.path.abspath(os.fsdecode(details[0]))
             flags = details[2] if event == "open" else os.O_WRONLY
             if path.startswith(here) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
                 observe(event, path)

@@ -24,7 +24,7 @@ def clean(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Repair, filter and deduplicate text; every dropped document is kept with its reason."""
+    """Repair, filter and deduplicate text. Dropped documents are kept with their reason."""
     from llmctl.commands.stage_command import print_outcome, run_stage, sole_recipe, watched
     from llmctl.core.pipeline import Settings
     from llmctl.core.recipe import Recipe, override

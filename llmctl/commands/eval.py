@@ -12,7 +12,7 @@ from llmctl.commands import options
 
 def eval(  # noqa: A001
     recipe: Annotated[
-        str | None, typer.Argument(metavar="[RECIPE]", help="Score the recipe's model.")
+        str | None, typer.Argument(metavar="RECIPE", help="Score the recipe's model.")
     ] = None,
     model: options.Model = None,
     data: Annotated[
@@ -37,7 +37,10 @@ def eval(  # noqa: A001
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure: perplexity and bits per byte of a model, BLEU and ROUGE of texts."""
+    """Measure a model, or texts against references.
+
+    Perplexity and bits per byte of a model; BLEU, chrF and ROUGE of texts.
+    """
     from llmctl.commands.stage_command import print_json, print_outcome, run_stage, watched
     from llmctl.core.errors import UsageError
     from llmctl.core.pipeline import Settings

@@ -37,7 +37,10 @@ def generate(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Continue a text. Only the continuation goes to stdout, as it is written."""
+    """Continue a text. Only the continuation goes to stdout, as it is written.
+
+    What is not given is as in a recipe's `generate` section by default.
+    """
     from llmctl.commands.stage_command import print_json
     from llmctl.core.artifacts.run_directory import find_model
     from llmctl.core.errors import UsageError

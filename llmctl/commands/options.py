@@ -27,10 +27,11 @@ Output = Annotated[
 ]
 MaxSeconds = Annotated[
     float | None,
-    typer.Option("--max-seconds", min=0, help="Stop in good order after so long, with 75."),
+    typer.Option("--max-seconds", min=0, help="Stop in good order after so long, exit code 75."),
 ]
 Wait = Annotated[
-    float, typer.Option("--wait", min=0, help="Wait so many seconds for another process.")
+    float,
+    typer.Option("--wait", min=0, help="Wait at most so many seconds for another process."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout at the end.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]

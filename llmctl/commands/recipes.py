@@ -10,7 +10,7 @@ import typer
 def recipes(
     name: Annotated[str | None, typer.Argument(help="Print this one.")] = None,
 ) -> None:
-    """List the built-in recipes, or print one, to be copied and changed."""
+    """List the built-in recipes, or print one to copy and change."""
     from llmctl.core.errors import MissingInputError
     from llmctl.core.recipe import built_in_recipes
 

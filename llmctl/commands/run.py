@@ -17,7 +17,7 @@ def run(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Clean, tokenize, train, eval and generate: whatever is not up to date."""
+    """All five verbs, as far as they are not up to date."""
     from llmctl.commands.stage_command import print_json, watched
     from llmctl.core.pipeline import Settings
     from llmctl.core.recipe import load_recipe

@@ -8,7 +8,7 @@ import typer
 
 
 def schema() -> None:
-    """Print the JSON Schema of a recipe, by which an editor completes and checks it."""
+    """Print the JSON Schema of a recipe. An editor completes and checks recipes by it."""
     from llmctl.core.recipe import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))

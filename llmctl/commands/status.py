@@ -11,7 +11,7 @@ from llmctl.commands import options
 
 def status(
     recipe: Annotated[
-        str | None, typer.Argument(metavar="[RECIPE]", help="A recipe; without one, all runs.")
+        str | None, typer.Argument(metavar="RECIPE", help="A recipe; without one, all runs.")
     ] = None,
     overrides: options.Overrides = None,
     run_directory: options.RunDirectory = None,

@@ -24,7 +24,7 @@ def tokenize(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a byte-level BPE tokenizer on the corpus and encode it into shards."""
+    """Train a byte-level BPE tokenizer, encode the corpus into shards."""
     from llmctl.commands.stage_command import print_outcome, run_stage, sole_recipe, watched
     from llmctl.core.pipeline import Settings
     from llmctl.core.recipe import Recipe, override

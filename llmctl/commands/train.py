@@ -18,7 +18,7 @@ def train(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a Transformer on the recipe's text: starts, resumes, or says it is complete."""
+    """Train a Transformer on the recipe's text. Starts, resumes, or says it is complete."""
     from llmctl.commands.stage_command import print_outcome, run_stage, watched
     from llmctl.core.pipeline import Settings
 

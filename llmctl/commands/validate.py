@@ -8,7 +8,7 @@ from llmctl.commands import options
 
 
 def validate(recipe: options.RecipeArgument, overrides: options.Overrides = None) -> None:
-    """Check a recipe without running it: every mistake with its line, column and remedy."""
+    """Check a recipe without running it. Names every mistake with its line and column."""
     from llmctl.core.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())

@@ -267,7 +267,7 @@ class Run:
         for parent in PARENTS[stage]:
             self._require(parent, outcome)
             self._intact(parent)
-        self.progress.note(f"{stage}: {'; '.join(state.reasons)}")
+        self.progress.note(f"{stage}: starting ({'; '.join(state.reasons)})")
         self.directory.log("started", stage=stage, key=identity.key, reasons=state.reasons)
         manifest = self._execute(stage)
         outcome.ran.append(stage)

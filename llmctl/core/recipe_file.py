@@ -105,8 +105,6 @@ class RecipeSource:
                 return
             parent = child
             self._places.setdefault(names[: depth + 1], flag)
-        for location in [place for place in self._places if place[: len(names)] == names]:
-            del self._places[location]
         self.put(names, flag)
         parent[names[-1]] = value
 

@@ -173,6 +173,7 @@ def test_removing_a_link_leaves_what_it_points_at(tmp_path):
     atomic.remove_tree(tmp_path / "link")
 
     assert content_of(kept) == OLD
+    assert not os.path.lexists(tmp_path / "link")
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(read_text):
             r"2:4: not UTF-8 \(byte 0xc4\)",
             id="GBK behind a byte order mark",
         ),
+        pytest.param(b"\xef\xbb\xbfa: \xc4", "1:4: not UTF-8", id="the mark takes no column"),
         pytest.param("a: 1".encode("utf-16"), r"1:1: not UTF-8 \(byte 0xff\)", id="UTF-16"),
         pytest.param(b"#" * (MAX_BYTES + 1), "1:1: more than 1,000,000 bytes; is this", id="large"),
     ],
@@ -379,8 +380,12 @@ def test_errors_in_a_value_that_set_replaced_name_the_flag(read_text):
     source = read_text("train:\n  steps: 1\n  rate: x\n")
     source.override("train.rate=y")
 
+    source.override("tokenize={vocab_size: z}")
+
     assert lines_of(source) == [
-        '--set train.rate=y: train.rate: input should be a valid number, found "y"'
+        '--set train.rate=y: train.rate: input should be a valid number, found "y"',
+        "--set tokenize={vocab_size: z}: tokenize.vocab_size: input should be a valid integer, "
+        'found "z"',
     ]
 
 

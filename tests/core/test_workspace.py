@@ -301,7 +301,7 @@ def test_a_model_whose_manifest_is_damaged_is_not_thrown_away(tmp_path):
     assert (tmp_path / "model" / "deep" / "first").exists()
 
 
-def test_publishing_over_a_workspace_that_was_tidied_half_leaves_nothing(tmp_path, killed_after):
+def test_publishing_over_a_workspace_that_was_tidied_half_leaves_nothing(tmp_path):
     """A kill while the work is being deleted: the next start removes the rest."""
     make(tmp_path / "out", A)
     leftover = tmp_path / f".work-out-{A.short_key}" / "units"
@@ -310,6 +310,28 @@ def test_publishing_over_a_workspace_that_was_tidied_half_leaves_nothing(tmp_pat
     settle(tmp_path / "out")
 
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_opening_a_workspace_publishes_what_another_had_finished(tmp_path):
+    """Killed between manifest and rename: the artifact is whole and is not thrown away."""
+    space = Workspace(tmp_path / "model", A, keep_former=True)
+    write_manifest(space.result, A, {})
+
+    Workspace(tmp_path / "model", B, keep_former=True)
+
+    found = read_manifest(tmp_path / "model")
+    assert found is not None
+    assert found.key == A.key
+    assert not space.path.exists()
+
+
+def test_a_model_steps_aside_over_its_own_twin(tmp_path, data):
+    target = tmp_path / "model"
+    for identity in (A, B, A, B):  # the second A is made anew beside the one that stepped aside
+        make(target, identity, keep_former=True)
+
+    assert data_of(target) == data[B.key]
+    assert data_of(aside_path(target, A.key)) == data[A.key]
 
 
 def test_settling_where_nothing_is_does_nothing(tmp_path):

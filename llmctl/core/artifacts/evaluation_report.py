@@ -30,7 +30,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 FEW_DOCUMENTS = 30
 LANGUAGE_NAMES = {"en": "English", "zh": "Chinese", "ja": "Japanese", "ko": "Korean"}
-_FILE_COLUMNS = ("text", "documents", "bytes", "bits per byte", "95 %", "token perplexity")
+_FILE_COLUMNS = ("text", "bits per byte", "95 %", "token perplexity", "documents", "bytes")
 _XZ_LABELS = (
     ("xz_primed_bits_per_byte", "xz -9 that has seen the training text"),
     ("xz_bits_per_byte", "xz -9 alone"),
@@ -103,25 +103,25 @@ def evaluation_markdown(report: Figures) -> str:
 
 
 def verdict(scored: Figures) -> str:
-    """Say in two sentences what the figures come to."""
+    """Say in a sentence what the figures come to."""
     bits = scored["bits_per_byte"]
-    first = f"This model needs {number(bits)} bits for a byte of text that it has not seen."
+    first = f"This model needs {number(bits)} bits for a byte of text that it has not seen"
     rival = scored.get("xz_primed_bits_per_byte")
     if rival is None:
-        return f"{first} That is {100 * bits / 8:.0f} % of the text's plain size."
+        return f"{first}, {100 * bits / 8:.0f}\u00a0% of the text's plain size."
     return (
-        f"{first} That is {_compared(bits / rival)} xz -9 needs once it has seen the same "
-        f"training text, {number(rival)}."
+        f"{first}: {_compared(bits / rival)} the {number(rival)} that xz -9 needs once it has seen "
+        "the same training text."
     )
 
 
 def _compared(ratio: float) -> str:
     difference = round(100 * (ratio - 1))
     if difference >= 100:
-        return f"{ratio:.1f} times what"
+        return f"{ratio:.1f} times"
     if difference == 0:
         return "as much as"
-    return f"{abs(difference)} % {'more' if difference > 0 else 'less'} than"
+    return f"{abs(difference)}\u00a0% {'more' if difference > 0 else 'less'} than"
 
 
 def _key_figures(report: Figures) -> Iterator[KeyFigure]:
@@ -180,7 +180,7 @@ def _texts(report: Figures) -> Iterator[Block]:
 def _text_rows(report: Figures) -> Iterator[tuple[str, ...]]:
     yield _text_row("validation split", report["validation"])
     for language, scored in report["languages"].items():
-        yield _text_row(f"– of it {LANGUAGE_NAMES.get(language, 'other')}", scored)
+        yield _text_row(f"of it {LANGUAGE_NAMES.get(language, 'other')}", scored)
     for scored in report["data"]:
         yield _text_row(scored["path"], scored)
 
@@ -188,11 +188,11 @@ def _text_rows(report: Figures) -> Iterator[tuple[str, ...]]:
 def _text_row(label: str, scored: Figures) -> tuple[str, ...]:
     return (
         label,
-        f"{scored['documents']:,}",
-        f"{scored['bytes']:,}",
         number(scored["bits_per_byte"]),
         _spread(scored["bits_per_byte_interval"]),
         number(scored["token_perplexity"]),
+        f"{scored['documents']:,}",
+        f"{scored['bytes']:,}",
     )
 
 

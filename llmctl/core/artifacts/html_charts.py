@@ -269,6 +269,7 @@ def _line(series: Series, frame: _Frame) -> str:
 
 
 def _legend(drawn: Sequence[Series]) -> str:
+    """The names and last values for a page too narrow for labels at the lines' ends."""
     items = "".join(
         f'<li class="series-{series.colour}">{escape(series.name)} '
         f"<b>{number(series.points[-1][1])}</b></li>"

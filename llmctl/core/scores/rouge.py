@@ -40,7 +40,7 @@ class RougeScores:
 
     rouge1: float
     rouge2: float
-    rougeL: float  # noqa: N815  (the literature's name)
+    rougeL: float
     rougeLsum: float
     signature: str
 

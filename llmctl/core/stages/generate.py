@@ -10,7 +10,6 @@ from llmctl.core.language_model.completion import Completion
 from llmctl.core.language_model.language_model import LanguageModel
 from llmctl.core.recipe import GeneratePlan
 
-BEHAVIOUR = 1
 _SEED_BITS = 63
 
 
