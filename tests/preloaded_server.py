@@ -90,6 +90,7 @@ class Command:
         self.pid = pid
         self._server = server
         self._folder = folder
+        self._ended: Ended | None = None
 
     def operations(self) -> list[Operation]:
         """What it did until now."""
@@ -110,17 +111,19 @@ class Command:
         raise TimeoutError(f"no {operation} of {path}; {(self._folder / 'stderr').read_text()}")
 
     def send(self, number: int) -> Command:
-        """Send it a signal."""
-        os.kill(self.pid, number)
+        """Send it a signal, unless it has ended."""
+        self._server.ask({"signal": int(number), "pid": self.pid})
         return self
 
     def wait(self, seconds: float = 100.0) -> Ended:
         """Wait for its end; past the time it is killed."""
+        if self._ended is not None:
+            return self._ended
         reply = self._server.ask({"wait": self.pid, "seconds": seconds})
         if reply["timed_out"]:
             said = (self._folder / "stderr").read_text(encoding="utf-8", errors="replace")
             raise TimeoutError(f"still running after {seconds} s:\n{said}")
-        return Ended(
+        self._ended = Ended(
             exit_code=reply["exit_code"],
             stdout=(self._folder / "stdout").read_text(encoding="utf-8"),
             stderr=(self._folder / "stderr").read_text(encoding="utf-8"),
@@ -128,6 +131,7 @@ class Command:
             operations=self.operations(),
             orphans=reply["orphans"],
         )
+        return self._ended
 
 
 class PreloadedServer:
@@ -198,7 +202,7 @@ class PreloadedServer:
                 "stdin": stdin,
                 "stdout": stdout or str(folder / "stdout"),
                 "stderr": stderr or str(folder / "stderr"),
-                "trace": str(folder / "trace"),
+                "trace": str(folder / "trace") if max_file_bytes is None else os.devnull,
                 "max_file_bytes": max_file_bytes,
             }
         )
@@ -236,7 +240,12 @@ def _serve() -> None:
     ended: dict[int, int] = {}
     for line in sys.stdin:
         request = json.loads(line)
-        if "wait" in request:
+        if "signal" in request:
+            _reap(ended)  # else the number may be another process's by now
+            if request["pid"] not in ended:
+                os.kill(request["pid"], request["signal"])
+            reply = {}
+        elif "wait" in request:
             reply = _wait(request["wait"], request["seconds"], began, ended)
         else:
             pid = _fork(request)

@@ -240,7 +240,7 @@ class DigestCache:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._path.with_name(self._path.name + f".{os.getpid()}")
+            temporary = self._path.with_name(f".{self._path.name.lstrip('.')}.{os.getpid()}.tmp")
             temporary.write_text(json.dumps(self._entries), encoding="utf-8")
             temporary.replace(self._path)
             self._changed = False

@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llmctl.core import atomic, workspace
-from llmctl.core.artifacts.run_directory import RunDirectory, list_runs
+from llmctl.core.artifacts.run_directory import (
+    DECISIONS_NAME,
+    RunDirectory,
+    discard_training,
+    list_runs,
+)
 from llmctl.core.artifacts.sources import Source, resolve_sources
 from llmctl.core.errors import DataError, LlmctlError, MissingInputError, RecipeError, UsageError
 from llmctl.core.lock import exclusive
@@ -229,7 +234,7 @@ class Run:
         with exclusive(self.directory.lock, wait_seconds=self.settings.wait_seconds, stop=stop):
             for name in STAGES:
                 workspace.settle(self.artifact(name), keep_former=name == "train")
-            self._remove_finished_training()
+            self._remove_leftovers()
             self.directory.write_resolved(self.recipe.model_dump(mode="json"))
             try:
                 outcome.manifest = self._ensure(stage, outcome)
@@ -240,11 +245,14 @@ class Run:
                 self.cache.save()
         return outcome
 
-    def _remove_finished_training(self) -> None:
-        """Drop what a crash between publishing the model and tidying up left behind."""
+    def _remove_leftovers(self) -> None:
+        """Drop what crashes left behind: half-written files, a training that is over."""
+        for leftover in self.directory.path.glob(".*.tmp"):
+            atomic.remove_tree(leftover)
         model = read_manifest(self.artifact("train"))
-        if model is not None and model.key == self.directory.training_key():
-            atomic.remove_tree(self.directory.training)
+        is_over = model is not None and model.key == self.directory.training_key()
+        if is_over or not (self.directory.training / DECISIONS_NAME).exists():
+            discard_training(self.directory.training)
 
     def _ensure(self, stage: StageName, outcome: Outcome) -> Manifest:
         state = self.state(stage)
@@ -300,7 +308,7 @@ class Run:
 
     def _refuse_foreign_training(self, identity: Identity) -> None:
         key = self.directory.training_key()
-        if key is None or (key == identity.key and not self.settings.restart):
+        if not self.settings.restart and key in (None, identity.key):
             return
         if self.directory.last_step() > 0 and not self.settings.restart:
             changed = differences(self.directory.training_plan(), dict(identity.plan))
@@ -310,7 +318,7 @@ class Run:
                 f"{self.directory.last_step()}:\n  {listed}\n"
                 "change the recipe back to go on with it, or give it up with --restart"
             )
-        atomic.remove_tree(self.directory.training)
+        discard_training(self.directory.training)
 
     def _execute(self, stage: StageName) -> Manifest:
         space = Workspace(self.artifact(stage), self.identity(stage), keep_former=stage == "train")

@@ -52,7 +52,7 @@ class EncodedUnit:
         header = np.fromfile(path, dtype=_LENGTHS_DTYPE, count=1 + num_documents)
         num_ids = int(header[1:].sum())
         num_bytes = header.nbytes + num_ids * IDS_DTYPE.itemsize
-        if header[:1] != num_documents or path.stat().st_size != num_bytes:
+        if header[:1].tolist() != [num_documents] or path.stat().st_size != num_bytes:
             raise DataError(f"{path}: damaged; remove it and run the same command again")
         ids: NDArray[np.uint32] = np.empty(0, IDS_DTYPE)
         if num_ids:  # nothing cannot be mapped

@@ -90,6 +90,20 @@ def checkpoint_steps(training: Path) -> list[int]:
     )
 
 
+def discard_training(training: Path) -> None:
+    """Delete a training's container, so that no crash leaves a part that looks alive.
+
+    Checkpoints without their decisions could be taken for those of the next training;
+    called again, this removes what a crash in it left behind.
+    """
+    given_up = training.with_name(f"{atomic.OLD_PREFIX}{training.name}")
+    if given_up.exists():
+        atomic.remove_tree(given_up)
+    if training.exists():
+        atomic.rename(training, given_up)
+        atomic.remove_tree(given_up)
+
+
 def list_runs(directory: Path) -> list[RunDirectory]:
     """Every run under the runs' directory, by name."""
     if not directory.is_dir():

@@ -15,7 +15,11 @@ from llmctl import __version__
 from llmctl.core import atomic
 from llmctl.core.artifacts.checkpoint import checkpoint_path, read_checkpoint, write_checkpoint
 from llmctl.core.artifacts.row_log import RowLog
-from llmctl.core.artifacts.run_directory import DECISIONS_NAME, checkpoint_steps
+from llmctl.core.artifacts.run_directory import (
+    DECISIONS_NAME,
+    checkpoint_steps,
+    discard_training,
+)
 from llmctl.core.artifacts.shards import TokenShards
 from llmctl.core.errors import LlmctlError
 from llmctl.core.language_model.language_model import LanguageModel, write_language_model
@@ -116,11 +120,12 @@ class _Session:
 
     def prepare(self, plan: dict[str, Any], device: str, dtype: str) -> None:
         """Settle what the machine decides, or obey what was settled; build the trainer."""
-        with atomic.storage_errors(self.training):
-            self.training.mkdir(parents=True, exist_ok=True)
         path = self.training / DECISIONS_NAME
         decisions = read_decisions(path)
         if decisions is None or decisions.key != self.key:
+            with atomic.storage_errors(self.training):
+                discard_training(self.training)
+                self.training.mkdir(parents=True)
             decisions = self._decide(plan, device, dtype)
             decisions.write(path)
         decisions.apply()
@@ -330,7 +335,7 @@ class _Session:
                 if (self.training / name).exists():
                     shutil.copyfile(self.training / name, workspace.result / name)
         manifest = workspace.publish(counts, device=decisions.device)
-        atomic.remove_tree(self.training)
+        discard_training(self.training)
         return manifest
 
 
