@@ -249,6 +249,7 @@ def _serve() -> None:
             reply = _wait(request["wait"], request["seconds"], began, ended)
         else:
             pid = _fork(request)
+            ended.pop(pid, None)  # a former process of this number
             began[pid] = time.monotonic()
             reply = {"pid": pid}
         sys.stdout.write(json.dumps(reply) + "\n")

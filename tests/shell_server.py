@@ -9,6 +9,8 @@ documentation is a few hundred made sentences. A client that is killed takes its
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
 import random
@@ -31,6 +33,25 @@ for name in ("INT", "TERM", "HUP"):
 reply = server.recv(1)
 sys.exit(reply[0] if reply else 1)
 """
+PRELOADED = (
+    "llmctl.cli",
+    "llmctl.core.language_model.language_model",
+    "llmctl.core.stages.clean",
+    "llmctl.core.stages.tokenize",
+    "llmctl.core.stages.train",
+    "llmctl.core.stages.evaluate",
+    "llmctl.core.stages.generate",
+    "llmctl.core.stages.verify",
+    "llmctl.core.standalone",
+    "llmctl.core.summary",
+    "llmctl.terminal.card",
+    "llmctl.terminal.tables",
+    "llmctl.terminal.writer",
+    "pyarrow.parquet",
+    "rouge_score.rouge_scorer",
+    "sacrebleu",
+    "safetensors.torch",
+)
 NUM_FILES = 3
 MAX_REQUEST_BYTES = 1 << 16
 POLL_SECONDS = 0.005
@@ -105,17 +126,12 @@ def _become(request: dict, files: list[int]) -> None:
 
 
 def _preload() -> None:
-    import importlib
-
+    for name in PRELOADED:
+        importlib.import_module(name)
     import torch
 
-    import llmctl.cli  # noqa: F401
-
     torch.set_num_threads(1)
-    for name in ("clean", "tokenize", "train", "evaluate", "generate", "verify"):
-        importlib.import_module(f"llmctl.core.stages.{name}")
-    for name in ("core.summary", "core.standalone", "terminal.card", "terminal.tables"):
-        importlib.import_module(f"llmctl.{name}")
+    gc.freeze()  # so that a fork copies no page for the collector's sake
 
 
 def _shrink() -> None:

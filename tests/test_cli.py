@@ -96,7 +96,9 @@ def test_generate_uses_the_newest_model_and_says_which(tiny, llmctl):
         pytest.param(["train", "quickstart", "--set", "x=1"], 78, "--set x=1", id="bad override"),
         pytest.param(["train", "quickstart", "--dtype", "int8"], 2, "bfloat16", id="no such type"),
         pytest.param(["recipes", "nothing"], 66, "quickstart", id="no such built-in"),
-        pytest.param(["train", "quickstart", "--device", "tpu"], 2, "--device tpu", id="no such device word"),
+        pytest.param(
+            ["train", "quickstart", "--device", "tpu"], 2, "--device tpu", id="no such device word"
+        ),
     ],
 )
 def test_mistakes_get_one_message_and_their_exit_code(

@@ -54,8 +54,10 @@ def exclusive(
             "since": datetime.now().astimezone().isoformat(timespec="seconds"),
             "command": " ".join(sys.argv),
         }
-        handle.write(json.dumps(record))  # in ASCII: an argument may hold bytes that are no text
-        handle.flush()
+        with storage_errors(path):
+            # In ASCII: an argument may hold bytes that are no text.
+            handle.write(json.dumps(record))
+            handle.flush()
         try:
             yield
         finally:

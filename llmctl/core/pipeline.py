@@ -20,6 +20,7 @@ from llmctl.core.artifacts.run_directory import (
     RunDirectory,
     discard_training,
     list_runs,
+    readable_manifest,
 )
 from llmctl.core.artifacts.sources import Source, resolve_sources
 from llmctl.core.errors import DataError, LlmctlError, MissingInputError, RecipeError, UsageError
@@ -368,7 +369,7 @@ def overview(runs: Path) -> list[dict[str, Any]]:
     """What every run under the runs' directory holds, without asking their recipes."""
     found: list[dict[str, Any]] = []
     for run in list_runs(runs):
-        manifests = {name: read_manifest(run.path / name) for name in ARTIFACTS.values()}
+        manifests = {name: readable_manifest(run.path / name) for name in ARTIFACTS.values()}
         model, report = manifests["model"], manifests["report"]
         found.append(
             {

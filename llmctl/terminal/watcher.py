@@ -88,7 +88,6 @@ class TerminalProgress(Progress):
         self._console = console or Console(stderr=True, highlight=False)
         self._bars: Bars | None = None
         self._begun = time.monotonic()
-        self._line = LineProgress(stop)
         self._last_sampled_step = -1
 
     def begin(self, activity: str, total: float | None = None, unit: str = "") -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from llmctl.core import atomic, lock
-from llmctl.core.errors import MissingInputError
-from llmctl.core.manifest import MANIFEST_NAME, read_manifest
+from llmctl.core.errors import DataError, MissingInputError
+from llmctl.core.manifest import MANIFEST_NAME, Manifest, read_manifest
 
 DECISIONS_NAME = "decisions.json"
 _STEP_NAME = re.compile(r"step-(\d{8})")
@@ -152,4 +152,12 @@ def finished_models(run: Path) -> list[Path]:
     if not run.is_dir():
         return []
     named = (path for path in sorted(run.iterdir()) if _MODEL_NAME.fullmatch(path.name))
-    return [path for path in named if read_manifest(path) is not None]
+    return [path for path in named if readable_manifest(path) is not None]
+
+
+def readable_manifest(directory: Path) -> Manifest | None:
+    """The directory's manifest; None for a damaged one, which must not hide its neighbours."""
+    try:
+        return read_manifest(directory)
+    except DataError:
+        return None

@@ -214,7 +214,7 @@ def evenly_taken(texts: Iterable[str], num_bytes: int, max_bytes: int) -> Iterat
         for passage in segments(text, PASSAGE_CHARACTERS):
             size = len(passage.encode("utf-8"))
             seen += size
-            if num_bytes <= max_bytes or taken + size <= max_bytes:
+            if num_bytes <= max_bytes or (taken + size) * num_bytes <= max_bytes * seen:
                 taken += size
                 yield passage
 

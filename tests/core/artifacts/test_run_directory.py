@@ -173,3 +173,15 @@ def test_where_there_is_none_it_says_where_it_looked(run, tmp_path):
         match=r"无: no model here; looked for config.json in 无, 无/model and .*runs",
     ):
         find_model("无", runs)
+
+
+def test_damaged_manifest_does_not_hide_the_other_models(tmp_path):
+    for name in ("broken", "sound"):
+        model = tmp_path / name / "model"
+        model.mkdir(parents=True)
+        (model / "config.json").write_text("{}", encoding="utf-8")
+        (tmp_path / name / "recipe.resolved.yaml").touch()
+        write_manifest(model, Identity("model", {"name": name}), {})
+    (tmp_path / "broken/model/manifest.json").write_text("{", encoding="utf-8")
+
+    assert find_model(None, tmp_path) == tmp_path / "sound/model"
