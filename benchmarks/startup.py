@@ -41,7 +41,7 @@ def main() -> None:
         commands["llmctl train, complete"] = [LLMCTL, "train", arguments.recipe, *place]
         commands["llmctl status"] = [LLMCTL, "status", arguments.recipe, *place]
     times: dict[str, list[float]] = {name: [] for name in commands}
-    for name, command in commands.items():
+    for command in commands.values():
         seconds_of(*command)
     for _ in range(ALTERNATIONS):
         for name, command in commands.items():

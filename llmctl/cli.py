@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from pathlib import Path
+from typing import IO, Annotated, Any
 
 import typer
 
@@ -70,10 +73,7 @@ def main() -> None:
     """
     # A reader that closes its end of the pipe, such as `head`, ends us quietly.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:  # generated text is UTF-8 whatever the locale says
-            reconfigure(encoding="utf-8", errors="backslashreplace")
+    _prepare_streams()
     from llmctl.core.errors import Interrupted, LlmctlError
 
     try:
@@ -82,18 +82,50 @@ def main() -> None:
         from llmctl.core.stopping import die_by
 
         _complain(str(error))
-        sys.stdout.flush()
+        _give_up_broken_streams()
         die_by(error.signal_number)
     except LlmctlError as error:
         _complain(str(error))
+        _give_up_broken_streams()
         sys.exit(error.exit_code)
     except OSError as error:
         from llmctl.core.errors import StorageError
 
-        _complain(str(error))
+        reason = error.strerror or str(error)
+        _complain(f"{error.filename}: {reason}" if error.filename else reason)
+        _give_up_broken_streams()
         sys.exit(StorageError.exit_code)
 
 
+def _prepare_streams() -> None:
+    """Text is UTF-8 whatever the locale says; a stream that is closed leads nowhere."""
+    for name, mode, errors in (
+        ("stdin", "r", "surrogateescape"),
+        ("stdout", "w", "backslashreplace"),
+        ("stderr", "w", "backslashreplace"),
+    ):
+        stream = getattr(sys, name)
+        reconfigure = getattr(stream, "reconfigure", None)
+        if stream is None:  # takes the free descriptor, too, lest a file of ours get it
+            setattr(sys, name, _nowhere(mode))
+        elif reconfigure is not None:
+            reconfigure(encoding="utf-8", errors=errors)
+
+
 def _complain(message: str) -> None:
-    sys.stderr.write(f"llmctl: {message}\n" if "\n" not in message else f"{message}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # a full disk may be the reason, and hold the log as well
+        sys.stderr.write(f"llmctl: {message}\n" if "\n" not in message else f"{message}\n")
+        sys.stderr.flush()
+
+
+def _give_up_broken_streams() -> None:
+    """Drop what cannot be written, or Python would fail at it again and exit with 120."""
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except OSError:
+            setattr(sys, name, _nowhere("w"))
+
+
+def _nowhere(mode: str) -> IO[Any]:
+    return Path(os.devnull).open(mode, encoding="utf-8")

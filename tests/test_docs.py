@@ -153,7 +153,7 @@ def shell_path(tmp_path_factory):
     (folder / "client.py").write_text(shell_server.CLIENT.format(address=address))
     programs = {
         "llmctl": f'exec "{sys.executable}" -S -E "{folder}/client.py" "$@"',
-        "sleep": "exec /bin/sleep 0.2",
+        "sleep": "exec /bin/sleep 0.05",
         "zstdcat": f'exec "{sys.executable}" -c "import sys, zstandard as z; '
         'z.ZstdDecompressor().copy_stream(open(sys.argv[1], \'rb\'), sys.stdout.buffer)" "$@"',
     }
@@ -175,10 +175,8 @@ def shell_path(tmp_path_factory):
 def made_texts(number: int) -> list[str]:
     """English and Chinese, no two alike."""
     draw = random.Random(0)
-    words, han = (
-        ["the", "small", "river", "under", "every", "stone", "sings", "a", "light"],
-        "春夏秋冬山水日月人家花鸟",
-    )
+    words = ("the", "small", "river", "under", "every", "stone", "sings", "a", "light")
+    han = "春夏秋冬山水日月人家花鸟"
     texts = []
     for _ in range(number):
         english = " ".join(draw.choices(words, k=60)).capitalize() + "."

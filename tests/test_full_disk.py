@@ -90,7 +90,7 @@ def test_disk_full_from_any_moment_on(server, finished_folder, expected, tmp_pat
     assert num_refused > 100
 
 
-@pytest.mark.parametrize("max_file_bytes", [100, 2_000, 6_000, 25_000])
+@pytest.mark.parametrize("max_file_bytes", [400, 2_000, 6_000, 25_000])
 def test_file_size_limit(server, folder, expected, max_file_bytes):
     old_weights = weights_of(folder / RUN)
 

@@ -142,5 +142,10 @@ def require_space(directory: Path, num_bytes: int) -> None:
     free = shutil.disk_usage(directory).free
     if free < num_bytes:
         raise StorageError(
-            f"{directory}: {num_bytes / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free"
+            f"{directory}: {_size(num_bytes)} are needed and {_size(free)} are free; "
+            "free some space and run the same command again"
         )
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:,.0f} MB" if num_bytes >= 10_000_000 else f"{num_bytes / 1e3:,.0f} kB"

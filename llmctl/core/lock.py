@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
@@ -55,9 +55,9 @@ def exclusive(
             "command": " ".join(sys.argv),
         }
         with storage_errors(path):
-            # In ASCII: an argument may hold bytes that are no text.
-            handle.write(json.dumps(record))
-            handle.flush()
+            # In ASCII: an argument may hold bytes that are no text. Unbuffered: what a full
+            # disk refused would be tried again when the file is closed.
+            os.write(handle.fileno(), json.dumps(record).encode("ascii"))
         try:
             yield
         finally:
@@ -72,12 +72,11 @@ def holder(path: Path) -> str | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["host"] == socket.gethostname():
-            os.kill(found["pid"], 0)
+            with suppress(PermissionError):  # it is there, and another user's
+                os.kill(found["pid"], 0)
         return (
             f"process {found['pid']} on {found['host']} since {found['since']} ({found['command']})"
         )
-    except PermissionError:
-        return "a process of another user"
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

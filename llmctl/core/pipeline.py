@@ -9,6 +9,7 @@ the recipe, its inputs and the parents' keys give, and its files are intact.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -240,7 +241,8 @@ class Run:
             try:
                 outcome.manifest = self._ensure(stage, outcome)
             except LlmctlError as error:
-                self.directory.log("stopped", stage=stage, error=str(error))
+                with suppress(LlmctlError):  # on a full disk the reason says more
+                    self.directory.log("stopped", stage=stage, error=str(error))
                 raise
             finally:
                 self.cache.save()

@@ -252,9 +252,14 @@ def load_recipe(reference: str | Path, overrides: Sequence[str] = ()) -> LoadedR
     """
     path = find_recipe(str(reference))
     source = recipe_file.read(path)
-    source.fill("name", path.name.removesuffix(path.suffix))
+    source.fill("name", _name_from(path))
     recipe = _validated(source, overrides)
     return LoadedRecipe(recipe, path, path.absolute().parent)
+
+
+def _name_from(path: Path) -> str:
+    """Return the recipe's name where it has none: that of its file, as far as a name may go."""
+    return re.sub(r"[^\w.-]+", "-", path.name.removesuffix(path.suffix)).strip("-._") or "run"
 
 
 def override(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
@@ -295,13 +300,18 @@ def _validated(source: recipe_file.RecipeSource, overrides: Sequence[str]) -> Re
     return recipe
 
 
+def user_path(text: str) -> Path:
+    """Return a path; `~` at its beginning is the home directory, where there is one."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path's raises where there is none
+
+
 def find_recipe(reference: str) -> Path:
     """Return the path of a recipe named by path or by a built-in's name.
 
     Raises:
         MissingInputError: There is neither; the message lists the built-in ones.
     """
-    path = Path(reference).expanduser()
+    path = user_path(reference)
     if path.is_file():
         return path
     known = built_in_recipes()

@@ -34,6 +34,9 @@ def clean_files(plan: CleanPlan, out: Path, *, wait_seconds: float, progress: Pr
 
     cache = DigestCache(_hidden(out, "digests.json"))
     sources = resolve_sources(plan.inputs, Path.cwd(), text_field=plan.text_field)
+    for source in sources:
+        if source.origin == "file" and out.resolve() in source.path.resolve().parents:
+            raise OutputError(f"{out}: holds the input {source.name}; name another folder")
     inputs = {source.name: source.digest(cache) for source in sources}
     identity = Identity("corpus", plan.model_dump(mode="json"), {}, inputs, BEHAVIOURS["clean"])
     cache.save()

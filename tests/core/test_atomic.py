@@ -255,5 +255,5 @@ def test_space_is_asked_for_before_writing(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10**9, 0, 5_000_000))
 
     atomic.require_space(tmp_path, 5_000_000)
-    with pytest.raises(StorageError, match="6 MB are needed and 5 MB are free"):
+    with pytest.raises(StorageError, match="6,000 kB are needed and 5,000 kB are free; free some"):
         atomic.require_space(tmp_path, 6_000_000)

@@ -14,8 +14,10 @@ import yaml
 from llmctl.core import atomic, lock
 from llmctl.core.errors import DataError, MissingInputError
 from llmctl.core.manifest import MANIFEST_NAME, Manifest, read_manifest
+from llmctl.core.recipe import user_path
 
 DECISIONS_NAME = "decisions.json"
+RESOLVED_NAME = "recipe.resolved.yaml"
 _STEP_NAME = re.compile(r"step-(\d{8})")
 _MODEL_NAME = re.compile(r"model(-[0-9a-f]{8})?")
 
@@ -43,7 +45,7 @@ class RunDirectory:
 
     def write_resolved(self, recipe: Mapping[str, Any]) -> None:
         """Write `recipe.resolved.yaml`: the recipe with every default, if it changed."""
-        target = self.path / "recipe.resolved.yaml"
+        target = self.path / RESOLVED_NAME
         data = yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True).encode()
         if not target.exists() or target.read_bytes() != data:
             atomic.write_file(target, data)
@@ -108,7 +110,7 @@ def list_runs(directory: Path) -> list[RunDirectory]:
     """Every run under the runs' directory, by name."""
     if not directory.is_dir():
         return []
-    marked = (path for path in directory.iterdir() if (path / "recipe.resolved.yaml").is_file())
+    marked = (path for path in directory.iterdir() if (path / RESOLVED_NAME).is_file())
     return [RunDirectory(path) for path in sorted(marked)]
 
 
@@ -130,7 +132,7 @@ def find_model(reference: str | None, runs: Path) -> Path:
                 "or name one with -m"
             )
         return _newest(found)
-    path = Path(reference).expanduser()
+    path = user_path(reference)
     for candidate in (path, path / "model", runs / reference / "model"):
         if (candidate / "config.json").is_file():
             return candidate

@@ -26,10 +26,12 @@ from llmctl.core.artifacts.documents import (
     format_of,
     read_documents,
 )
+from llmctl.core.artifacts.run_directory import RESOLVED_NAME
 from llmctl.core.artifacts.streams import Compression, sniff
 from llmctl.core.atomic import storage_errors
 from llmctl.core.errors import DataError, MissingInputError, RecipeError
 from llmctl.core.manifest import DigestCache, read_manifest
+from llmctl.core.recipe import user_path
 
 STANDARD_INPUT = "-"
 SUPPORTED = f"files, directories, globs, {STANDARD_INPUT} and {python_docs.NAME}"
@@ -202,7 +204,7 @@ def _resolve(name: str, base: Path) -> list[Source]:
     scheme = name.partition(":")[0]
     if name.startswith(("builtin:", "hub:", "http:", "https:")):
         raise RecipeError(f"{name}: inputs of {scheme}: are not supported; there are {SUPPORTED}")
-    path = base / Path(name).expanduser()
+    path = base / user_path(name)
     if path.is_dir():
         return _in_directory(name, path)
     if path.exists():
@@ -214,7 +216,7 @@ def _resolve(name: str, base: Path) -> list[Source]:
 
 def _matching(name: str, base: Path) -> list[Source]:
     # Path.glob takes neither absolute patterns nor a base with magic characters of its own.
-    pattern = str(Path(name).expanduser())
+    pattern = str(user_path(name))
     matches = sorted(glob.glob(pattern, root_dir=base, recursive=True))  # noqa: PTH207
     files = [match for match in matches if (base / match).is_file()]
     known = [match for match in files if format_of(match)]
@@ -252,9 +254,9 @@ def _in_directory(name: str, root: Path) -> list[Source]:
 
 
 def _walk(folder: Path, *, is_root: bool = False) -> Iterator[Path]:
-    """Yield the files below, sorted, without hidden ones and other runs' artifacts."""
+    """Yield the files below, sorted, without hidden ones, artifacts, and runs with their logs."""
     is_artifact = _is_artifact(folder)
-    if is_artifact and not is_root:
+    if not is_root and (is_artifact or (folder / RESOLVED_NAME).is_file()):
         return
     with _missing(folder):
         entries = sorted(folder.iterdir(), key=lambda path: path.name)
