@@ -14,7 +14,7 @@ test: $(VENV)/installed-test
 	$(VENV)/bin/python -m pytest
 
 test-slow: $(VENV)/installed-test
-	$(VENV)/bin/python -m pytest -m "slow or not slow"
+	$(VENV)/bin/python benchmarks/slow_tests.py
 
 check: $(VENV)/installed-check
 	$(VENV)/bin/ruff format --check .
@@ -23,7 +23,9 @@ check: $(VENV)/installed-check
 	$(VENV)/bin/lint-imports
 
 reference: $(VENV)/installed-test
+	$(VENV)/bin/llmctl schema > recipes/recipe.schema.json
 	$(VENV)/bin/python docs/make_reference.py
+	$(VENV)/bin/python docs/make_benchmarks.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

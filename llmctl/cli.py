@@ -71,6 +71,9 @@ def main() -> None:
     A user's error is one plain message on stderr and its class's exit code. An end by
     signal is an end by that very signal, so that a shell's loop around llmctl ends too.
     """
+    # Threads that spin while they wait for one another make a busy machine ten times slower,
+    # and an idle one no faster. Read when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # A reader that closes its end of the pipe, such as `head`, ends us quietly.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     _prepare_streams()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import itertools
 import json
@@ -230,6 +231,8 @@ def _preload() -> None:
             importlib.import_module(module.name)
     for name in _LATE_IMPORTS:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # a child that collected the garbage of all imports would copy their memory
 
 
 def _serve() -> None:

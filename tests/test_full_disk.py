@@ -61,7 +61,7 @@ def fill_at(server, folder, number, *, calls):
     return server.run(*CHANGED, cwd=folder, trap=trap)
 
 
-@pytest.mark.parametrize("number", [1, 12, 40, 70, 110])
+@pytest.mark.parametrize("number", [12, 70])
 def test_disk_full_from_some_moment_on(server, folder, expected, number):
     old_weights = weights_of(folder / RUN)
 
@@ -90,7 +90,7 @@ def test_disk_full_from_any_moment_on(server, finished_folder, expected, tmp_pat
     assert num_refused > 100
 
 
-@pytest.mark.parametrize("max_file_bytes", [400, 2_000, 6_000, 25_000])
+@pytest.mark.parametrize("max_file_bytes", [400, 6_000])
 def test_file_size_limit(server, folder, expected, max_file_bytes):
     old_weights = weights_of(folder / RUN)
 
@@ -120,7 +120,7 @@ def small_disk(mount_point, num_kilobytes):
         subprocess.run(["umount", str(mount_point)], check=True)
 
 
-@pytest.mark.parametrize("spare_kilobytes", [0, 16, 40, 90, 130, 180])
+@pytest.mark.parametrize("spare_kilobytes", [0, 40, 130])
 def test_small_disk(server, finished_folder, expected, tmp_path, spare_kilobytes):
     size = subprocess.run(["du", "-sk", finished_folder], capture_output=True, check=True)
     num_kilobytes = int(size.stdout.split()[0]) + 32 + spare_kilobytes

@@ -249,20 +249,20 @@ def test_killed_at_twenty_random_moments(server, start, undisturbed, spans, tmp_
 
 
 def test_budget_settled_before_the_kill_is_obeyed_after_it(server, folder, tmp_path):
-    set_train(folder, steps=None, budget="0.5s")
+    set_train(folder, steps=None, budget="0.2s")
     assert kill(server, folder, operation="rename", path="training/decisions")
     decided = json.loads((folder / RUN / "training/decisions.json").read_text())["num_steps"]
     other = shutil.copytree(folder, tmp_path / "other")
 
     expected = finish(server, other)
 
-    assert kill_again_and_again(server, folder, stride=60) >= 2
+    assert kill_again_and_again(server, folder, stride=80) >= 2
     assert finish(server, folder) == expected
     manifest = json.loads((folder / RUN / "model/manifest.json").read_text())
     assert manifest["counts"]["steps"] == decided > 4
 
 
-@pytest.mark.parametrize("every", ["0s", "60s"])
+@pytest.mark.parametrize("every", ["0s", pytest.param("60s", marks=pytest.mark.slow)])
 def test_early_stopping_is_the_same_with_kills(server, folder, tmp_path, every):
     set_train(
         folder,
@@ -296,24 +296,23 @@ def test_checkpoints_of_a_lost_training_are_not_taken_for_this_one(server, folde
 # ------------------------------------------------------------------ asked to end
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_signal_during_training_ends_in_good_order(server, folder, undisturbed, number):
-    command = server.start(*EVAL, cwd=folder).until("rename", "step-00000002$")
-    sent = time.monotonic()
+def test_signals_during_training_end_in_good_order(server, folder, undisturbed):
+    for step, number in enumerate((signal.SIGTERM, signal.SIGHUP, signal.SIGINT), start=1):
+        trap = Trap(operation="rename", path=f"step-0000000{step}$", signal=number)
+        ended = server.run(*EVAL, cwd=folder, trap=trap)
 
-    ended = command.send(number).wait()
-
-    assert ended.exit_code == -number
-    assert time.monotonic() - sent < 3
-    assert ended.stderr.splitlines()[-1] == (
-        f"llmctl: stopped by {number.name}; the same command goes on from here"
-    )
-    assert "Traceback" not in ended.stderr
+        assert ended.exit_code == -number
+        assert ended.seconds - ended.operations[-1].seconds < 3
+        assert ended.stderr.splitlines()[-1] == (
+            f"llmctl: stopped by {number.name}; the same command goes on from here"
+        )
+        assert "Traceback" not in ended.stderr
+        assert (folder / RUN / f"training/step-0000000{step}").is_dir()
     assert finish(server, folder) == data_of(undisturbed / RUN)
 
 
 def test_signal_during_a_long_step_drops_the_step(server, folder):
-    set_train(folder, tokens_per_step=4096, num_validations=0, num_samples=0)
+    set_train(folder, tokens_per_step=2048, num_validations=0, num_samples=0)
     wide = (
         "--set",
         "model.width=128",
@@ -336,7 +335,7 @@ def test_signal_during_a_long_step_drops_the_step(server, folder):
 
 def test_signal_during_tokenizer_training_ends_the_child(server, folder, tmp_path):
     draw = random.Random(0)
-    words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=9)) for _ in range(20_000)]
+    words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=9)) for _ in range(12_000)]
     texts = [" ".join(words[start : start + 200]) for start in range(0, len(words), 200)]
     lines = [json.dumps({"text": text}) for text in texts]
     (folder / "docs.jsonl").write_text("\n".join(lines), encoding="utf-8")

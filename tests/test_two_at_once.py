@@ -114,7 +114,7 @@ def test_four_racers_make_one_output(server, fresh, finished_folder):
 
     assert set(codes) <= {0, 75}
     assert 0 in codes
-    ended = server.run("eval", "tiny.yaml", cwd=fresh)
+    ended = server.run("train", "tiny.yaml", cwd=fresh)
     assert ended.exit_code == 0, ended.stderr
     assert "tokenize: starting" not in ended.stderr
     made, expected = data_of(fresh / RUN), data_of(finished_folder / RUN)

@@ -50,7 +50,7 @@ def generate(
 
     if prompt is None:
         raise UsageError('no prompt; try: llmctl generate "The world is"')
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = sys.stdin.read().removesuffix("\n") if prompt == "-" else prompt
     plan = generation_plan(
         max_tokens=max_tokens,
         temperature=temperature,

@@ -137,11 +137,11 @@ class TrainPlan(_Plan):
     """Train for about so long: "100s", "30min", "2h". The steps follow from the measured speed."""
     steps: Count | None = None
     """Train for so many steps; takes the budget's place."""
-    tokens_per_step: Count = 8192
+    tokens_per_step: Count = 4096
     """Tokens that one optimizer step learns from."""
-    learning_rate: Positive = 0.02
+    learning_rate: Positive = 0.01
     """Peak rate of Muon, which updates the matrices."""
-    embedding_learning_rate: Positive = 0.006
+    embedding_learning_rate: Positive = 0.01
     """Peak rate of AdamW on the embedding and the output matrix."""
     norm_learning_rate: Positive = 0.01
     """Peak rate of AdamW on the gains of the norms."""

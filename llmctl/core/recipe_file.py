@@ -31,6 +31,7 @@ _OCTAL = re.compile(r"0o[0-7]+")
 _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"[-+]?(?:\.inf|\.Inf|\.INF)")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_A_NUMBER = re.compile(r"(?:\.nan|\.NaN|\.NAN)")
 
 
@@ -224,7 +225,12 @@ class _Reader:
             return None
         self._source.put(location, self._place(node))
         if isinstance(node, yaml.ScalarNode):
-            return _scalar(node)
+            scalar = _scalar(node)
+            if isinstance(scalar, str) and _SURROGATE.search(scalar):
+                name = ".".join(map(str, location))
+                problem = f"{name}: half a character, {scalar!a}; write whole ones"
+                self._source.errors.append((self._place(node), problem))
+            return scalar
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*location, index)) for index, item in enumerate(node.value)]
         found: dict[str, Any] = {}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmctl.core import workspace
-from llmctl.core.artifacts.sources import resolve_sources
+from llmctl.core.artifacts.sources import printable, resolve_sources
 from llmctl.core.errors import OutputError
 from llmctl.core.lock import exclusive
 from llmctl.core.manifest import (
@@ -38,7 +38,9 @@ def clean_files(plan: CleanPlan, out: Path, *, wait_seconds: float, progress: Pr
         if source.origin == "file" and out.resolve() in source.path.resolve().parents:
             raise OutputError(f"{out}: holds the input {source.name}; name another folder")
     inputs = {source.name: source.digest(cache) for source in sources}
-    identity = Identity("corpus", plan.model_dump(mode="json"), {}, inputs, BEHAVIOURS["clean"])
+    # A name need not be text, and the manifest must be.
+    written = plan.model_copy(update={"inputs": tuple(printable(name) for name in plan.inputs)})
+    identity = Identity("corpus", written.model_dump(mode="json"), {}, inputs, BEHAVIOURS["clean"])
     cache.save()
     return _make(
         out,
@@ -96,8 +98,6 @@ def _make(
     with exclusive(_hidden(out, "lock"), wait_seconds=wait_seconds, stop=progress.stop):
         workspace.settle(out)
         found = read_manifest(out)
-        if found is None and out.exists() and (out.is_file() or any(out.iterdir())):
-            raise OutputError(f"{out}: exists and is no {identity.kind}; name another folder")
         if found is not None and found.kind != identity.kind:
             raise OutputError(f"{out}: is a {found.kind}, no {identity.kind}; name another folder")
         if found is not None and found.key == identity.key:

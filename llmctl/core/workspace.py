@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from llmctl.core import atomic
+from llmctl.core.errors import OutputError
 from llmctl.core.manifest import (
     KEY_CHARACTERS_IN_NAMES,
+    MANIFEST_NAME,
     Identity,
     Manifest,
     read_manifest,
@@ -75,8 +77,13 @@ class Workspace:
 
 
 def settle(target: Path, *, keep_former: bool = False) -> None:
-    """Finish or undo what a crash cut in half around `target`. Call under the lock."""
+    """Finish or undo what a crash cut in half around `target`. Call under the lock.
+
+    Raises:
+        OutputError: In the target's place is something that llmctl did not make.
+    """
     atomic.finish_swap(target)
+    _refuse_foreign(target)
     for leftover in _leftovers(target):
         result = leftover / RESULT_NAME
         if read_manifest(result) is not None:
@@ -86,6 +93,16 @@ def settle(target: Path, *, keep_former: bool = False) -> None:
             f"-{published.key[:KEY_CHARACTERS_IN_NAMES]}"
         ):
             atomic.remove_tree(leftover)
+
+
+def _refuse_foreign(target: Path) -> None:
+    if target.exists() and not (target / MANIFEST_NAME).exists():
+        if target.is_dir() and not any(target.iterdir()):
+            return
+        raise OutputError(
+            f"{target}: exists and is no artifact, and would be overwritten; move it away, or "
+            "name another folder"
+        )
 
 
 def _leftovers(target: Path) -> list[Path]:

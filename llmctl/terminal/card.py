@@ -41,11 +41,11 @@ def card_lines(summary: Summary) -> list[tuple[str, str]]:
             f"{counts['tokens_per_second']:,} tokens/s",
         ),
         ("time", f"{summary.seconds:.0f} s in all"),
-        ("model", str(summary.model)),
+        ("model", f"{summary.model}   report: {summary.report / 'report.html'}"),
         ("next", f"llmctl generate {shlex.quote(prompt)} -m {shlex.quote(str(summary.model))}"),
-        ("", f"open {shlex.quote(str(summary.report / 'report.html'))}"),
+        ("", f"llmctl eval -m {shlex.quote(str(summary.model))} --data YOUR_TEXT.txt"),
         ("", "from transformers import pipeline"),
-        ("", f'print(pipeline("text-generation", {model})({_quoted(prompt)}))'),
+        ("", f'print(pipeline("text-generation", {model})({_quoted(prompt)}, max_new_tokens=40))'),
     ]
 
 

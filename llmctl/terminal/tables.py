@@ -72,7 +72,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str
                     yield from _flat(item, f"{path} {index + 1} · ")
         elif isinstance(inner, int | float) and not isinstance(inner, bool):
             yield path, shown(inner)
-        elif inner is not None:
+        elif inner not in (None, ""):
             yield path, str(inner)
 
 

@@ -12,13 +12,16 @@ from typing import Any
 import yaml
 
 from llmctl.core import atomic, lock
-from llmctl.core.errors import DataError, MissingInputError
+from llmctl.core.errors import DataError, MissingInputError, OutputError
 from llmctl.core.manifest import MANIFEST_NAME, Manifest, read_manifest
 from llmctl.core.recipe import user_path
 
 DECISIONS_NAME = "decisions.json"
 RESOLVED_NAME = "recipe.resolved.yaml"
 _STEP_NAME = re.compile(r"step-(\d{8})")
+_OF_A_TRAINING = re.compile(
+    r"(\.work-|\.old-)?step-\d{8}|\.?(decisions\.json|metrics\.jsonl|samples\.jsonl)(\.tmp)?"
+)
 _MODEL_NAME = re.compile(r"model(-[0-9a-f]{8})?")
 
 
@@ -97,11 +100,20 @@ def discard_training(training: Path) -> None:
 
     Checkpoints without their decisions could be taken for those of the next training;
     called again, this removes what a crash in it left behind.
+
+    Raises:
+        OutputError: It holds something that no training wrote.
     """
     given_up = training.with_name(f"{atomic.OLD_PREFIX}{training.name}")
     if given_up.exists():
         atomic.remove_tree(given_up)
     if training.exists():
+        for path in [training] if training.is_file() else sorted(training.iterdir()):
+            if not _OF_A_TRAINING.fullmatch(path.name):
+                raise OutputError(
+                    f"{path}: would be deleted, and no training wrote it; move it away, or name "
+                    "another folder with --run-dir"
+                )
         atomic.rename(training, given_up)
         atomic.remove_tree(given_up)
 

@@ -225,7 +225,7 @@ def _matching(name: str, base: Path) -> list[Source]:
             f"{name}: matches no file of a known kind ({_listed(files) or 'nothing at all'}); "
             f"known are {KNOWN_KINDS}"
         )
-    left_out = tuple(_printable(match) for match in files if not format_of(match))
+    left_out = tuple(printable(match) for match in files if not format_of(match))
     sources = [_file(match, base / match) for match in known]
     return [replace(sources[0], left_out=left_out), *sources[1:]]
 
@@ -233,14 +233,14 @@ def _matching(name: str, base: Path) -> list[Source]:
 def _file(name: str, path: Path) -> Source:
     if format_of(path.name) is None:
         raise RecipeError(f"{name}: a file of unknown kind; known are {KNOWN_KINDS}")
-    return Source(_printable(name), "file", path)
+    return Source(printable(name), "file", path)
 
 
 def _in_directory(name: str, root: Path) -> list[Source]:
     sources: list[Source] = []
     left_out: list[str] = []
     for path in _walk(root, is_root=True):
-        shown = _printable(os.path.join(name, path.relative_to(root)))  # noqa: PTH118
+        shown = printable(os.path.join(name, path.relative_to(root)))  # noqa: PTH118
         if format_of(path.name) is None:
             left_out.append(shown)
         else:
@@ -278,7 +278,7 @@ def _is_artifact(folder: Path) -> bool:
         return False
 
 
-def _printable(name: str | Path) -> str:
+def printable(name: str | Path) -> str:
     """Return the name in valid UTF-8, with other bytes written in hexadecimal."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 

@@ -155,7 +155,7 @@ def _judged(
                 yield _judged_document(plan, item)
             if number % _CHECK_EVERY == 0:
                 progress.check()
-                progress.advance(reader.num_bytes - num_bytes, documents=number + 1)
+                progress.advance(reader.num_bytes - num_bytes)
                 num_bytes = reader.num_bytes
         digest = reader.digest()
         progress.advance(reader.num_bytes - num_bytes)
@@ -240,10 +240,10 @@ def _take_in(plan: CleanPlan, units: Sequence[Path], texts: _Texts, progress: Pr
     intake = _Intake(DuplicateIndex(plan.near_duplicate_similarity))
     progress.begin("find duplicates", unit="documents")
     for record in _records(units):
+        intake.num_records += 1
+        progress.advance()
         if intake.num_records % _CHECK_EVERY == 0:
             progress.check()
-            progress.advance(_CHECK_EVERY if intake.num_records else 0)
-        intake.num_records += 1
         if "unreadable" in record:
             intake.num_unreadable += 1
             if len(intake.places) < _PLACES_SHOWN:
