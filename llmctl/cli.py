@@ -76,6 +76,10 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # A reader that closes its end of the pipe, such as `head`, ends us quietly.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # Outside of the work that ends in good order, an interrupt ends us as it would anyone: by
+    # the signal, which a shell's loop around us understands, and not by an exception.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     _prepare_streams()
     from llmctl.core.errors import Interrupted, LlmctlError
 

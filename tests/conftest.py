@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,8 +114,12 @@ def llmctl(capfd, monkeypatch):
 
             monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
+        interrupt = signal.getsignal(signal.SIGINT)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:
+            signal.signal(signal.SIGINT, interrupt)
         captured = capfd.readouterr()
         return Result(int(ended.value.code or 0), captured.out, captured.err)
 

@@ -250,7 +250,7 @@ def test_every_block_of_the_guide_runs(reader, shell_path):
     output = run_blocks("docs/guide.md", reader, shell_path)
 
     assert "tokenize.vocab_size: 4096 → 2048" in output
-    assert "runs/quickstart/model: " in output
+    assert "runs/first/model: " in output
     assert '"rule":"exact_duplicate"' in output
     assert (reader / "spring/manifest.json").is_file()
 

@@ -20,6 +20,11 @@ CALLS = "open|os.mkdir|os.rename|os.truncate"
 OPERATIONS = "write|fsync|rename"
 
 
+def slow(value):
+    """A parameter for `make test-slow`."""
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="module")
 def expected(server, finished_folder, tmp_path_factory):
     """The data of a changed run that had all the space it wanted."""
@@ -61,7 +66,7 @@ def fill_at(server, folder, number, *, calls):
     return server.run(*CHANGED, cwd=folder, trap=trap)
 
 
-@pytest.mark.parametrize("number", [12, 70])
+@pytest.mark.parametrize("number", [slow(12), 70])
 def test_disk_full_from_some_moment_on(server, folder, expected, number):
     old_weights = weights_of(folder / RUN)
 
@@ -90,7 +95,7 @@ def test_disk_full_from_any_moment_on(server, finished_folder, expected, tmp_pat
     assert num_refused > 100
 
 
-@pytest.mark.parametrize("max_file_bytes", [400, 6_000])
+@pytest.mark.parametrize("max_file_bytes", [slow(400), 6_000])
 def test_file_size_limit(server, folder, expected, max_file_bytes):
     old_weights = weights_of(folder / RUN)
 
@@ -120,7 +125,7 @@ def small_disk(mount_point, num_kilobytes):
         subprocess.run(["umount", str(mount_point)], check=True)
 
 
-@pytest.mark.parametrize("spare_kilobytes", [0, 40, 130])
+@pytest.mark.parametrize("spare_kilobytes", [slow(0), 40, slow(130)])
 def test_small_disk(server, finished_folder, expected, tmp_path, spare_kilobytes):
     size = subprocess.run(["du", "-sk", finished_folder], capture_output=True, check=True)
     num_kilobytes = int(size.stdout.split()[0]) + 32 + spare_kilobytes

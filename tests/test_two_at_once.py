@@ -68,11 +68,11 @@ def test_who_waits_is_served_when_the_holder_ends(server, tiny, holder):
 
 
 def test_who_waits_in_vain_is_told_so(server, tiny, holder):
-    ended = server.run("clean", "tiny.yaml", "--wait", "0.5", cwd=tiny)
+    ended = server.run("clean", "tiny.yaml", "--wait", "0.2", cwd=tiny)
 
     assert ended.exit_code == 75
     assert f"process {holder.pid}" in ended.stderr
-    assert 0.5 <= ended.seconds < 3
+    assert 0.2 <= ended.seconds < 3
 
 
 def test_waiting_ends_by_a_signal(server, tiny, holder):

@@ -57,8 +57,8 @@ def stop_on_signals(stop: Stop) -> Generator[Stop]:
     """Let the first INT, TERM or HUP set `stop`; a second, or 20 s without an end, is final.
 
     Ending at once loses nothing that was published: every artifact survives SIGKILL.
-    A hangup that the caller made ignored, as `nohup` does, stays ignored. Restores the
-    former handlers. Works in the main thread only, as signals do.
+    What the caller made ignored, as `nohup` and a shell's `&` do, stays ignored. Restores
+    the former handlers. Works in the main thread only, as signals do.
     """
     watchdog: threading.Timer | None = None
 
@@ -71,9 +71,7 @@ def stop_on_signals(stop: Stop) -> Generator[Stop]:
         watchdog.daemon = True
         watchdog.start()
 
-    heeded = list(STOP_SIGNALS)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        heeded.remove(signal.SIGHUP)
+    heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     former = {number: signal.signal(number, on_signal) for number in heeded}
     try:
         yield stop

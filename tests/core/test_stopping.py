@@ -78,9 +78,17 @@ def test_a_watchdog_ends_what_does_not_check():
         assert process.wait(10) == 128 + signal.SIGTERM
 
 
-def test_a_hangup_that_nohup_ignores_stays_ignored():
-    with started("checks", 20.0, "nohup") as process:
-        process.send_signal(signal.SIGHUP)
+@pytest.mark.parametrize(
+    ("before", "number"),
+    [
+        pytest.param(["nohup"], signal.SIGHUP, id="nohup"),
+        # As a shell without job control does for what it starts in the background.
+        pytest.param(["sh", "-c", 'trap "" INT; exec "$@"', "sh"], signal.SIGINT, id="background"),
+    ],
+)
+def test_what_the_caller_made_ignored_stays_ignored(before, number):
+    with started("checks", 20.0, *before) as process:
+        process.send_signal(number)
         time.sleep(0.1)
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)

@@ -44,11 +44,11 @@ def test_ten_lines_by_hand(capsys):
         r"sample  The world is 很大 ⏎ and \x1b[2J[b]round[/x]",
         "training  400 steps, 3,276,800 tokens, 30,000 tokens/s",
         "time  123 s in all",
-        "model  runs/快速/model",
+        "model  runs/快速/model   report: runs/快速/report/report.html",
         "next  llmctl generate 'The world is' -m 'runs/快速/model'",
-        "open 'runs/快速/report/report.html'",
+        "llmctl eval -m 'runs/快速/model' --data YOUR_TEXT.txt",
         "from transformers import pipeline",
-        'print(pipeline("text-generation", "runs/快速/model")("The world is"))',
+        'print(pipeline("text-generation", "runs/快速/model")("The world is", max_new_tokens=40))',
     ]
 
 
@@ -74,4 +74,4 @@ def test_the_next_commands_can_be_pasted_whatever_the_prompt(prompt):
 
     assert shlex.split(commands[0]) == ["llmctl", "generate", prompt, "-m", "runs/a b/model"]
     calls = [node for node in ast.walk(ast.parse(commands[3])) if isinstance(node, ast.Constant)]
-    assert {call.value for call in calls} == {"text-generation", "runs/a b/model", prompt}
+    assert {call.value for call in calls} == {"text-generation", "runs/a b/model", prompt, 40}

@@ -141,7 +141,7 @@ def test_space_is_asked_for_before_anything_is_written(saved, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10**9, 0, 100))
 
-    with pytest.raises(StorageError, match="are needed and .* are free"):
+    with pytest.raises(StorageError, match=r"are needed and .* are free"):
         write_checkpoint(
             checkpoint_path(saved.parent, 501), some_tensors(), {"step": 501}, training_key="k"
         )
