@@ -50,8 +50,8 @@ def eval(  # noqa: A001
     forms = (recipe is not None, data is not None, hypotheses is not None)
     if sum(forms) != 1 or (hypotheses is None) != (references is None):
         raise UsageError(
-            "give one of: RECIPE, to score its model on its validation split; --data FILE, to score "
-            "a text with a model (-m); --hypotheses FILE --references FILE, to compare texts"
+            "give one of: RECIPE, to score its model on its validation split; --data FILE, to "
+            "score a text with a model (-m); --hypotheses FILE --references FILE, to compare texts"
         )
     with watched(max_seconds=max_seconds, quiet=quiet) as progress:
         if recipe is not None:

@@ -40,7 +40,6 @@ from llmctl.core.text.quality import judge
 from llmctl.core.text.repair import repair
 from llmctl.core.workspace import Workspace
 
-
 EXACT_DUPLICATE = "exact_duplicate"
 NEAR_DUPLICATE = "near_duplicate"
 

@@ -3,13 +3,13 @@
 import pytest
 import tokenizers
 import torch
-from llmctl.core.tokens.tokenizer import END_OF_TEXT, Tokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from llmctl.core.language_model.language_model import LanguageModel, write_language_model
 from llmctl.core.model.initialisation import initialise
 from llmctl.core.model.transformer import Transformer
 from llmctl.core.recipe import ModelShape
+from llmctl.core.tokens.tokenizer import END_OF_TEXT, Tokenizer
 
 SHAPE = ModelShape(
     num_layers=2,
