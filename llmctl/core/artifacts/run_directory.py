@@ -114,7 +114,8 @@ def discard_training(training: Path) -> None:
                     f"{path}: would be deleted, and no training wrote it; move it away, or name "
                     "another folder with --run-dir"
                 )
-        atomic.rename(training, given_up)
+        with atomic.storage_errors(training):
+            atomic.rename(training, given_up)
         atomic.remove_tree(given_up)
 
 
