@@ -11,7 +11,7 @@ demo: $(VENV)/installed
 	$(VENV)/bin/llmctl run quickstart
 
 test: $(VENV)/installed-test
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
 
 test-slow: $(VENV)/installed-test
 	$(VENV)/bin/python benchmarks/slow_tests.py

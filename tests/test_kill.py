@@ -256,7 +256,7 @@ def test_budget_settled_before_the_kill_is_obeyed_after_it(server, folder, tmp_p
 
     expected = finish(server, other)
 
-    assert kill_again_and_again(server, folder, stride=80) >= 2
+    assert kill_again_and_again(server, folder, stride=20) >= 2
     assert finish(server, folder) == expected
     manifest = json.loads((folder / RUN / "model/manifest.json").read_text())
     assert manifest["counts"]["steps"] == decided > 4
