@@ -37,9 +37,9 @@ class _NormaliseOnCPU(torch.autograd.Function):
     """RMSNorm whose backward is one fused kernel and a matrix-vector product.
 
     PyTorch differentiates rms_norm on the CPU operation by operation: 8.6 ms for
-    (8192, 256) forward and backward on 2 cores, against about 2.5 ms here in a profile. Given a mean of 0,
-    the fused backward of layer_norm differs from rms_norm's by the one term that stems
-    from subtracting the mean, which is added back.
+    (8192, 256) forward and backward on 2 cores, against about 2.5 ms here in a profile.
+    Given a mean of 0, the fused backward of layer_norm differs from rms_norm's by the one
+    term that stems from subtracting the mean, which is added back.
     """
 
     @staticmethod
