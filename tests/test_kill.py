@@ -249,9 +249,13 @@ def test_killed_at_twenty_random_moments(server, start, undisturbed, spans, tmp_
 
 
 def test_budget_settled_before_the_kill_is_obeyed_after_it(server, folder, tmp_path):
-    set_train(folder, steps=None, budget="0.2s")
-    assert kill(server, folder, operation="rename", path="training/decisions")
-    decided = json.loads((folder / RUN / "training/decisions.json").read_text())["num_steps"]
+    decided = 0
+    for budget in ("0.2s", "0.5s", "1s", "2s", "5s"):
+        set_train(folder, steps=None, budget=budget)
+        assert kill(server, folder, operation="rename", path="training/decisions")
+        decided = json.loads((folder / RUN / "training/decisions.json").read_text())["num_steps"]
+        if decided > 4:  # the fewest there can be, on a busy machine: settled by no measurement
+            break
     other = shutil.copytree(folder, tmp_path / "other")
 
     expected = finish(server, other)

@@ -19,8 +19,9 @@ def status(
 ) -> None:
     """Say what is up to date, what is stale and why. Changes nothing and waits for nobody."""
     from llmctl.commands.stage_command import print_json
-    from llmctl.core.pipeline import Run, Settings, overview
+    from llmctl.core.pipeline import Run, Settings
     from llmctl.core.recipe import load_recipe, runs_directory
+    from llmctl.core.summary import overview
     from llmctl.terminal.tables import print_runs, print_states
 
     if recipe is None:

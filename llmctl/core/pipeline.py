@@ -20,8 +20,6 @@ from llmctl.core.artifacts.run_directory import (
     DECISIONS_NAME,
     RunDirectory,
     discard_training,
-    list_runs,
-    readable_manifest,
 )
 from llmctl.core.artifacts.sources import Source, resolve_sources
 from llmctl.core.errors import DataError, LlmctlError, MissingInputError, RecipeError, UsageError
@@ -365,26 +363,6 @@ class Run:
             device=settings.device,
             progress=progress,
         )
-
-
-def overview(runs: Path) -> list[dict[str, Any]]:
-    """What every run under the runs' directory holds, without asking their recipes."""
-    found: list[dict[str, Any]] = []
-    for run in list_runs(runs):
-        manifests = {name: readable_manifest(run.path / name) for name in ARTIFACTS.values()}
-        model, report = manifests["model"], manifests["report"]
-        found.append(
-            {
-                "run": run.path.name,
-                "artifacts": [name for name, manifest in manifests.items() if manifest],
-                "unfinished_step": run.last_step() or None,
-                "holder": run.holder(),
-                "created": model.created if model else None,
-                "parameters": model.counts.get("parameters") if model else None,
-                "bits_per_byte": report.counts.get("bits_per_byte") if report else None,
-            }
-        )
-    return found
 
 
 def _why(manifest: Manifest, identity: Identity) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""All five verbs of a recipe in one go, and what came out of them."""
+"""All five verbs of a recipe in one go, and what came out of this run and of all runs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from llmctl.core.artifacts.run_directory import list_runs, readable_manifest
 from llmctl.core.manifest import read_manifest
-from llmctl.core.pipeline import Run, Settings
+from llmctl.core.pipeline import ARTIFACTS, Run, Settings
 from llmctl.core.progress import Progress
 from llmctl.core.recipe import LoadedRecipe
 
@@ -62,3 +63,23 @@ def run_all(loaded: LoadedRecipe, settings: Settings, progress: Progress) -> Sum
         report_counts=report.manifest.counts,
         samples=tuple((completion.prompt, completion.text) for completion in completions),
     )
+
+
+def overview(runs: Path) -> list[dict[str, Any]]:
+    """What every run under the runs' directory holds, without asking their recipes."""
+    found: list[dict[str, Any]] = []
+    for run in list_runs(runs):
+        manifests = {name: readable_manifest(run.path / name) for name in ARTIFACTS.values()}
+        model, report = manifests["model"], manifests["report"]
+        found.append(
+            {
+                "run": run.path.name,
+                "artifacts": [name for name, manifest in manifests.items() if manifest],
+                "unfinished_step": run.last_step() or None,
+                "holder": run.holder(),
+                "created": model.created if model else None,
+                "parameters": model.counts.get("parameters") if model else None,
+                "bits_per_byte": report.counts.get("bits_per_byte") if report else None,
+            }
+        )
+    return found

@@ -17,8 +17,6 @@ MAX_SOURCES_SHOWN = 20
 SAMPLES_OF_A_RULE = 3
 SAMPLE_CHARACTERS = 160
 
-UNREADABLE = "unreadable"
-
 
 @dataclass
 class Tally:

@@ -44,8 +44,6 @@ from llmctl.core.tokens.tokenizer import END_OF_TEXT, Tokenizer
 from llmctl.core.tokens.training_process import TrainingRequest, train_in_child
 from llmctl.core.workspace import Workspace
 
-BEHAVIOUR = 1
-
 UNIT_BYTES = 16_000_000
 # Encoded at a time: what an early end may have to wait for, and what bounds the memory.
 BATCH_CHARACTERS = 1_000_000

@@ -94,7 +94,6 @@ class _Position:
     step: int = 0
     training_seconds: float = 0.0
     best_loss: float = float("inf")
-    best_step: int = 0
     validations_without_gain: int = 0
     last_validation: dict[str, float] = field(default_factory=dict[str, float])
 
@@ -266,7 +265,7 @@ class _Session:
         }
         self.metrics.append({"step": position.step, **position.last_validation})
         if loss < position.best_loss:
-            position.best_loss, position.best_step = loss, position.step
+            position.best_loss = loss
             position.validations_without_gain = 0
             if self.plan.patience is not None:
                 weights = self.trainer.model.state_dict()
