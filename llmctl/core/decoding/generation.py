@@ -11,7 +11,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from llmctl.core.decoding.samplers import choose
 from llmctl.core.errors import DataError, NumericsError
@@ -79,7 +78,7 @@ class Generation:
         stop_ids: frozenset[int] = frozenset(),
         first_row: int = 0,
     ) -> None:
-        context = model.shape.context_tokens
+        context = model.context_tokens
         for number, prompt in enumerate(prompts, start=first_row + 1):
             if not prompt:
                 raise ValueError(f"prompt {number} has no tokens")
@@ -142,14 +141,12 @@ class Generation:
         for place, row in enumerate(rows):
             tokens_BT[place, : len(row.prompt)] = torch.tensor(row.prompt)
         num_slots = max(len(row.prompt) + row.most_tokens - 1 for row in rows)
-        cache = KeyValueCache(
-            self._model.shape, len(rows), num_slots, dtype=weight.dtype, device=weight.device
-        )
+        cache = self._model.new_cache(len(rows), num_slots)
         states_BTD = self._model.hidden(tokens_BT.to(weight.device), cache)
         cache.truncate(lengths)
         last_B = torch.tensor(lengths, device=weight.device) - 1
         places_B = torch.arange(len(rows), device=weight.device)
-        return cache, functional.linear(states_BTD[places_B, last_B], weight)
+        return cache, self._model.logits(states_BTD[places_B, last_B])
 
     @torch.inference_mode()
     def _read_last(self, rows: list[_Row], cache: KeyValueCache) -> Tensor:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from llmctl.core.artifacts import hub_files
-from llmctl.core.artifacts.hub_files import HubFiles, TensorFile
+from llmctl.core.artifacts.hub_files import HubFiles
+from llmctl.core.artifacts.tensor_files import TensorFiles
 from llmctl.core.errors import DataError
 from llmctl.core.language_model import completion, scoring
 from llmctl.core.language_model.completion import Completion
 from llmctl.core.language_model.families import FAMILIES
 from llmctl.core.language_model.families.family import Family
 from llmctl.core.language_model.scoring import TextScore
+from llmctl.core.model.architecture import Architecture
 from llmctl.core.model.device import DTYPES, resolve_device, resolve_dtype
-from llmctl.core.model.transformer import Transformer
-from llmctl.core.recipe import GeneratePlan, ModelShape
+from llmctl.core.model.transformer import OUTPUT_NAME, Transformer
+from llmctl.core.recipe import GeneratePlan
 from llmctl.core.tokens.tokenizer import END_OF_TEXT, Tokenizer
 
 WRITTEN_FAMILY = FAMILIES["qwen3"]
@@ -60,8 +64,8 @@ class LanguageModel:
         """
         target = resolve_device(device)
         torch_dtype = DTYPES[resolve_dtype(dtype, target)]
-        model = load_transformer(path).to(device=target, dtype=torch_dtype)
-        return cls(model.eval(), Tokenizer.from_file(hub_files.tokenizer_file(path)))
+        model = load_transformer(path, device=target, dtype=torch_dtype)
+        return cls(model, Tokenizer.from_file(hub_files.tokenizer_file(path)))
 
     @property
     def device(self) -> torch.device:
@@ -85,11 +89,22 @@ class LanguageModel:
         return completion.stream(self.model, self.tokenizer, prompt, plan, seed=seed)
 
 
-def load_transformer(directory: Path) -> Transformer:
-    """Read config.json and the weights, in the types they are stored in, on the CPU.
+def load_transformer(
+    directory: Path,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+) -> Transformer:
+    """Read config.json and the weights.
 
     Nothing of the size that the config claims is allocated before the tensors' shapes
-    in the file have been found to agree with it.
+    in the files have been found to agree with it; then the weights go straight to where and
+    what they are to be.
+
+    Args:
+        directory: The model directory.
+        device: Of the weights.
+        dtype: Of the weights; None for float32.
 
     Raises:
         MissingInputError: A file is not there.
@@ -98,14 +113,16 @@ def load_transformer(directory: Path) -> Transformer:
     config = hub_files.read_config(directory)
     family = _family(config.get("model_type"), directory)
     try:
-        shape, vocab_size = family.shape_from_config(config)
+        architecture = family.read(config)
     except DataError as error:
         raise DataError(f"{directory}: {error}") from error
-    names = _check_tensors(TensorFile(directory), family, shape, vocab_size)
+    files = TensorFiles(directory)
+    check_tensors(files, family, architecture)
     with torch.device("meta"):
-        model = Transformer(shape, vocab_size)
-    model.load_state_dict(TensorFile(directory).read(names), assign=True)
-    return model
+        model = Transformer(architecture)
+    model = model.to(dtype or torch.float32).to_empty(device=device)
+    files.fill(dict(stored_tensors(files, family, model)))
+    return model.eval()
 
 
 def _family(model_type: object, directory: Path) -> Family:
@@ -117,21 +134,54 @@ def _family(model_type: object, directory: Path) -> Family:
     return FAMILIES[model_type]
 
 
-def _check_tensors(
-    file: TensorFile, family: Family, shape: ModelShape, vocab_size: int
-) -> dict[str, str]:
-    """Return our name → the file's of every parameter, each one's shape compared."""
-    # A config may claim any number of layers; this stops at the first without tensors.
-    names: dict[str, str] = {}
-    for ours, theirs in family.names(shape):
-        file.require_name(theirs)
-        names[ours] = theirs
+def check_tensors(files: TensorFiles, family: Family, architecture: Architecture) -> None:
+    """Check that the files hold the architecture's tensors, in its shapes, and no others.
+
+    Raises:
+        DataError: They do not.
+    """
+    # A config may claim any number of layers, and each takes memory to be described.
+    if len(architecture.layers) > len(files.shapes):
+        raise DataError(
+            f"{files.directory}: {hub_files.CONFIG_NAME} calls for {len(architecture.layers):,} "
+            f"layers, and the weights consist of {len(files.shapes):,} tensors only"
+        )
     with torch.device("meta"):
-        parameters = dict(Transformer(shape, vocab_size).named_parameters())
-    for ours, theirs in names.items():
-        file.require(theirs, tuple(parameters[ours].shape))
-    file.refuse_others(frozenset(names.values()) | {family.output_name})
-    return names
+        model = Transformer(architecture)
+    known: set[str] = set()
+    for name, tensor in stored_tensors(files, family, model):
+        files.require(name, tuple(tensor.shape))
+        known.add(name)
+    ignored = re.compile(family.ignored)
+    tied = family.file_name(OUTPUT_NAME)
+    files.refuse_others(
+        frozenset(known | {name for name in files.shapes if name == tied or ignored.match(name)})
+    )
+
+
+def stored_tensors(
+    files: TensorFiles | None, family: Family, model: Transformer
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield each tensor of a family's files and the view of the model that it fills.
+
+    Args:
+        files: Whose names may lack the family's optional prefix; None for names in full.
+        family: Its names.
+        model: Whose parameters the views belong to.
+    """
+    for parameter_name, parts in model.parts():
+        whole = family.file_name(parameter_name)
+        pieces = [(part.name, part.tensor) for part in parts]
+        if whole is not None:
+            pieces = [(parameter_name, parts[0].parameter.detach())]
+        for ours, tensor in pieces:
+            theirs = family.file_name(ours)
+            if theirs is None:
+                raise ValueError(f"{family.model_type} has no name for {ours}")
+            short = theirs.removeprefix(family.optional_prefix)
+            if files is not None and theirs not in files.shapes and short in files.shapes:
+                theirs = short
+            yield theirs, tensor.mT if family.is_transposed(ours) else tensor
 
 
 def write_language_model(
@@ -149,7 +199,9 @@ def write_language_model(
         OutputError: The files cannot be created.
         StorageError: The disk is full or failing.
     """
-    family, shape = WRITTEN_FAMILY, model.shape
+    family = WRITTEN_FAMILY
+    if family.write is None:
+        raise ValueError(f"{family.model_type} is never written anew")
     end_id = Tokenizer.from_file(tokenizer_path).end_of_text_id
     ends = {"bos_token_id": end_id, "eos_token_id": end_id}
     dtype = str(model.output_weight.dtype).removeprefix("torch.")
@@ -157,8 +209,7 @@ def write_language_model(
         config={
             "architectures": [family.architecture],
             "model_type": family.model_type,
-            "vocab_size": model.vocab_size,
-            **family.config_from_shape(shape),
+            **family.write(model.architecture),
             **ends,
             # transformers 5 reads the first, older readers the second.
             "dtype": dtype,
@@ -171,12 +222,10 @@ def write_language_model(
             "tokenizer_class": "PreTrainedTokenizerFast",
             "bos_token": END_OF_TEXT,
             "eos_token": END_OF_TEXT,
-            "model_max_length": shape.context_tokens,
+            "model_max_length": model.context_tokens,
             "clean_up_tokenization_spaces": False,
         },
         tokenizer_path=tokenizer_path,
         card=card,
     )
-    parameters = dict(model.named_parameters())
-    tensors = {theirs: parameters[ours].detach() for ours, theirs in family.names(shape)}
-    hub_files.write_hub_files(directory, files, tensors)
+    hub_files.write_hub_files(directory, files, dict(stored_tensors(None, family, model)))

@@ -95,7 +95,7 @@ def score_texts(model: Transformer, tokenizer: Tokenizer, texts: Sequence[str]) 
         TextScore(np.zeros(len(ids)), byte_lengths_V[np.asarray(ids, dtype=np.int64)])
         for ids in all_ids
     ]
-    context = model.shape.context_tokens
+    context = model.context_tokens
     windows = [
         window
         for text, ids in enumerate(all_ids)
@@ -124,7 +124,7 @@ def _batches(windows: list[Window]) -> Iterator[list[Window]]:
 @torch.inference_mode()
 def _nats(model: Transformer, windows: list[Window]) -> NDArray[np.float64]:
     """Return the losses of the windows' targets, one window after another, float64."""
-    weight_VD = model.output_weight
+    device = model.output_weight.device
     longest = max(len(window.input_ids) for window in windows)
     tokens_BT = torch.zeros(len(windows), longest, dtype=torch.int64)
     is_scored_BT = torch.zeros(len(windows), longest, dtype=torch.bool)
@@ -132,10 +132,12 @@ def _nats(model: Transformer, windows: list[Window]) -> NDArray[np.float64]:
         length = len(window.input_ids)
         tokens_BT[row, :length] = torch.tensor(window.input_ids)
         is_scored_BT[row, length - len(window.target_ids) : length] = True
-    states_ND = model.hidden(tokens_BT.to(weight_VD.device))[is_scored_BT.to(weight_VD.device)]
+    lengths = [len(window.input_ids) for window in windows]
+    states_BTD = model.hidden(tokens_BT.to(device), lengths=lengths)
+    states_ND = states_BTD[is_scored_BT.to(device)]
     targets_N = torch.tensor([token for window in windows for token in window.target_ids])
     losses = [
-        _losses(states, weight_VD, targets)
+        _losses(model.logits(states), targets)
         for states, targets in zip(
             states_ND.split(CHUNK_TARGETS), targets_N.split(CHUNK_TARGETS), strict=True
         )
@@ -143,8 +145,6 @@ def _nats(model: Transformer, windows: list[Window]) -> NDArray[np.float64]:
     return torch.cat(losses).double().numpy()
 
 
-def _losses(states_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
-    logits_NV = functional.linear(states_ND, weight_VD).float()
-    return functional.cross_entropy(
-        logits_NV, targets_N.to(logits_NV.device), reduction="none"
-    ).cpu()
+def _losses(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
+    targets_N = targets_N.to(logits_NV.device)
+    return functional.cross_entropy(logits_NV.float(), targets_N, reduction="none").cpu()

@@ -5,21 +5,101 @@ Unlike torch.nn's own they draw nothing from the global random numbers when made
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+Index = tuple[int | slice, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a parameter that has a name and a meaning of its own.
+
+    Queries, keys and values are one product, and so one parameter; optimizers and files
+    know them apart.
+
+    Attributes:
+        name: Of the piece in the model.
+        parameter: What it is a piece of.
+        index: Where in it.
+    """
+
+    name: str
+    parameter: nn.Parameter
+    index: Index = ()
+
+    @property
+    def tensor(self) -> Tensor:
+        """The piece, sharing the parameter's memory, outside of autograd."""
+        return self.parameter.detach()[self.index]
+
+    @property
+    def gradient(self) -> Tensor:
+        """The piece of the parameter's gradient.
+
+        Raises:
+            ValueError: There is none.
+        """
+        if self.parameter.grad is None:
+            raise ValueError(f"{self.name} has no gradient; was backward run?")
+        return self.parameter.grad[self.index]
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return x Wᵀ + b for x (…, inputs) and W (outputs, inputs).
+
+    A single row on the CPU is a matrix times a vector: in bfloat16 PyTorch's kernel for
+    it reads the weights 1.3 to 1.8 times as fast as the one for matrices, in float32 as fast.
+    """
+    if x.numel() == x.shape[-1] and x.device.type == "cpu" and not torch.is_grad_enabled():
+        vector = x.reshape(-1)
+        row = torch.mv(weight, vector) if bias is None else torch.addmv(bias, weight, vector)
+        return row.view(*x.shape[:-1], -1)
+    return functional.linear(x, weight, bias)
+
 
 class Projection(nn.Module):
-    """x Wᵀ without a bias, the weight of shape (outputs, inputs)."""
+    """x Wᵀ + b, the weight of shape (outputs, inputs).
 
-    def __init__(self, num_inputs: int, num_outputs: int) -> None:
+    Args:
+        num_inputs: Width of x.
+        num_outputs: Width of the result.
+        has_bias: Whether there is a b.
+    """
+
+    def __init__(self, num_inputs: int, num_outputs: int, has_bias: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(num_outputs, num_inputs))
+        self.bias = nn.Parameter(torch.empty(num_outputs)) if has_bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x (…, inputs) projected to (…, outputs)."""
-        return functional.linear(x, self.weight)
+        return linear(x, self.weight, self.bias)
+
+
+class FusedProjection(Projection):
+    """Several projections of one input as one product.
+
+    Args:
+        num_inputs: Width of x.
+        outputs: Name → width of each part of the result, in order.
+        has_bias: Whether each has a b.
+    """
+
+    def __init__(self, num_inputs: int, outputs: Mapping[str, int], has_bias: bool = False) -> None:
+        super().__init__(num_inputs, sum(outputs.values()), has_bias)
+        self.outputs = dict(outputs)
+
+    def rows(self) -> Iterator[tuple[str, slice]]:
+        """Yield each part's name and its rows of the weight."""
+        start = 0
+        for name, width in self.outputs.items():
+            yield name, slice(start, start + width)
+            start += width
 
 
 class Table(nn.Module):

@@ -1,28 +1,52 @@
-"""Rotary positions in the half-split layout. Shapes: B batch, T time, H heads, K head width."""
+"""Rotary positions in the half-split layout.
+
+Shapes: B batch, T time, H heads, K head width, R rotated dimensions of a head, R <= K.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from llmctl.core.model.rotary_scaling import RotaryScaling
 
-def rotary_tables(num_positions: int, head_width: int, base: float) -> tuple[Tensor, Tensor]:
-    """Return cosines and signed sines of every position's angles, each (T, K).
 
-    Dimension i < K/2 pairs with i + K/2 and turns by position * base^(-2i/K); the sines
-    of the first half carry the minus sign of the rotation.
+@dataclass(frozen=True)
+class Rotary:
+    """One kind of rotary positions; layers may differ in theirs.
 
-    Source: Su et al. 2021, "RoFormer", section 3.2.2, in the half-split layout of
-    Hugging Face's checkpoints. Angles are in float32, as there.
+    Attributes:
+        base: Theta.
+        num_dimensions: R, the first dimensions of each head, which turn; the others do not.
+        scaling: Of the frequencies.
     """
-    dimensions = torch.arange(0, head_width, 2, dtype=torch.float32, device="cpu")
-    frequencies = 1.0 / base ** (dimensions / head_width)
-    positions = torch.arange(num_positions, dtype=torch.float32, device="cpu")
-    angles = torch.outer(positions, frequencies)
-    cosines, sines = angles.cos(), angles.sin()
-    return torch.cat((cosines, cosines), dim=-1), torch.cat((-sines, sines), dim=-1)
+
+    base: float
+    num_dimensions: int
+    scaling: RotaryScaling = field(default_factory=RotaryScaling)
+
+    def tables(self, num_positions: int, regime: int = 0) -> tuple[Tensor, Tensor]:
+        """Return cosines and signed sines of every position's angles, each (T, R).
+
+        Dimension i < R/2 pairs with i + R/2; the sines of the first half carry the minus
+        sign of the rotation.
+
+        Args:
+            num_positions: T.
+            regime: Of the text's whole length; see `RotaryScaling.regime`.
+
+        Source: Su et al. 2021, "RoFormer", section 3.2.2, in the half-split layout of
+        Hugging Face's checkpoints.
+        """
+        frequencies = self.scaling.frequencies(self.base, self.num_dimensions, regime)
+        positions = torch.arange(num_positions, dtype=torch.float32, device="cpu")
+        angles = torch.outer(positions, frequencies)
+        cosines = angles.cos() * self.scaling.attention_factor
+        sines = angles.sin() * self.scaling.attention_factor
+        return torch.cat((cosines, cosines), dim=-1), torch.cat((-sines, sines), dim=-1)
 
 
 def rotate(x_BTHK: Tensor, cosines: Tensor, signed_sines: Tensor) -> Tensor:
@@ -30,8 +54,8 @@ def rotate(x_BTHK: Tensor, cosines: Tensor, signed_sines: Tensor) -> Tensor:
 
     Args:
         x_BTHK: Queries or keys.
-        cosines: (T, 1, K), or (B, T, 1, K) where positions differ between rows.
-        signed_sines: Of the same shape, from `rotary_tables`.
+        cosines: (T, 1, R), or (B, T, 1, R) where positions differ between rows.
+        signed_sines: Of the same shape, from `Rotary.tables`.
     """
     if torch.is_grad_enabled():
         return _Rotate.apply(x_BTHK, cosines, signed_sines)  # pyright: ignore
@@ -39,7 +63,11 @@ def rotate(x_BTHK: Tensor, cosines: Tensor, signed_sines: Tensor) -> Tensor:
 
 
 def _turn(x_BTHK: Tensor, cosines: Tensor, signed_sines: Tensor, direction: int) -> Tensor:
-    partners = x_BTHK.roll(x_BTHK.shape[-1] // 2, dims=-1)
+    num_dimensions = cosines.shape[-1]
+    if num_dimensions < x_BTHK.shape[-1]:
+        turned = _turn(x_BTHK[..., :num_dimensions], cosines, signed_sines, direction)
+        return torch.cat((turned, x_BTHK[..., num_dimensions:]), dim=-1)
+    partners = x_BTHK.roll(num_dimensions // 2, dims=-1)
     return (x_BTHK * cosines).addcmul_(partners, signed_sines, value=direction)
 
 

@@ -2,138 +2,248 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from llmctl.core.model.attention import Attention, Context
+from llmctl.core.model.architecture import Architecture, Layer
+from llmctl.core.model.attention import Attention
 from llmctl.core.model.cache import KeyValueCache
-from llmctl.core.model.normalisation import RMSNorm
-from llmctl.core.model.projection import Projection, Table
-from llmctl.core.model.rotary import rotary_tables
-from llmctl.core.recipe import ModelShape
+from llmctl.core.model.mlp import MLP, ExpertMLPs
+from llmctl.core.model.normalisation import make_norm
+from llmctl.core.model.projection import FusedProjection, Index, Part, Projection, Table, linear
+from llmctl.core.model.reading import Reading, Tables
+from llmctl.core.model.rotary import Rotary
 
 EMBEDDING_NAME = "embedding.weight"
 OUTPUT_NAME = "output.weight"
+_MOST_TABLES = 8
 
 
-class MLP(nn.Module):
-    """SwiGLU: (silu(x G) * x U) D.
+@dataclass(frozen=True)
+class Trace:
+    """What a forward pass computed on its way.
 
-    Source: Shazeer 2020, "GLU Variants Improve Transformer", equation 6.
+    Attributes:
+        states: (B, T, D) each: the embedded tokens, then the stream after each block, the
+            last of them after the final norm.
+        attentions: Each layer's weights, (B, H, T, T).
+        logits: (B, T, V).
     """
 
-    def __init__(self, shape: ModelShape) -> None:
-        super().__init__()
-        self.gate = Projection(shape.width, shape.mlp_width)
-        self.up = Projection(shape.width, shape.mlp_width)
-        self.down = Projection(shape.mlp_width, shape.width)
-
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        """Return each token's update, (B, T, D)."""
-        return self.down(functional.silu(self.gate(x_BTD)) * self.up(x_BTD))
+    states: list[Tensor]
+    attentions: list[Tensor]
+    logits: Tensor
 
 
 class Block(nn.Module):
-    """Attention, then the MLP, each reading a normalised stream and adding to it."""
+    """Attention, then the MLP, each reading the stream and adding to it."""
 
-    def __init__(self, shape: ModelShape, layer: int) -> None:
+    def __init__(self, architecture: Architecture, layer: Layer, index: int) -> None:
         super().__init__()
-        self.attention_norm = RMSNorm(shape.width, shape.norm_epsilon)
-        self.attention = Attention(shape, layer)
-        self.mlp_norm = RMSNorm(shape.width, shape.norm_epsilon)
-        self.mlp = MLP(shape)
+        width, norm = architecture.width, architecture.norm
+        self.attention_norm = make_norm(width, norm) if architecture.norms_before else None
+        self.attention = Attention(architecture, layer, index)
+        self.attention_post_norm = make_norm(width, norm) if architecture.norms_after else None
+        self.mlp_norm = make_norm(width, norm) if architecture.norms_before else None
+        self.mlp = MLP(architecture) if layer.experts is None else None
+        self.experts = layer.experts and ExpertMLPs(architecture, layer.experts)
+        self.mlp_post_norm = make_norm(width, norm) if architecture.norms_after else None
 
-    def forward(self, x_BTD: Tensor, context: Context) -> Tensor:
+    def forward(self, x_BTD: Tensor, reading: Reading) -> Tensor:
         """Return the residual stream after this block, (B, T, D)."""
-        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), context)
-        return x_BTD + self.mlp(self.mlp_norm(x_BTD))
+        update_BTD = x_BTD if self.attention_norm is None else self.attention_norm(x_BTD)
+        update_BTD = self.attention(update_BTD, reading)
+        if self.attention_post_norm is not None:
+            update_BTD = self.attention_post_norm(update_BTD)
+        x_BTD = x_BTD + update_BTD
+        update_BTD = x_BTD if self.mlp_norm is None else self.mlp_norm(x_BTD)
+        update_BTD = (self.mlp or self.experts)(update_BTD)  # pyright: ignore[reportOptionalCall]
+        if self.mlp_post_norm is not None:
+            update_BTD = self.mlp_post_norm(update_BTD)
+        return x_BTD + update_BTD
 
 
 class Transformer(nn.Module):
-    """A decoder of pre-normalised blocks with rotary positions, mathematically a Qwen3.
+    """A decoder of any family.
 
     Its matrices hold arbitrary memory until `initialise` or a checkpoint fills them.
 
     Args:
-        shape: Layers, widths, heads, context.
-        vocab_size: V.
+        architecture: What it consists of.
 
     Attributes:
-        shape: As given.
-        vocab_size: As given.
+        architecture: As given.
     """
 
-    def __init__(self, shape: ModelShape, vocab_size: int) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.shape = shape
-        self.vocab_size = vocab_size
-        self.embedding = Table(vocab_size, shape.width)
-        self.blocks = nn.ModuleList(Block(shape, layer) for layer in range(shape.num_layers))
-        self.final_norm = RMSNorm(shape.width, shape.norm_epsilon)
-        self.output = None if shape.tie_embeddings else Projection(shape.width, vocab_size)
-        self._tables: tuple[Tensor, Tensor] | None = None
+        self.architecture = architecture
+        width, vocab_size = architecture.width, architecture.vocab_size
+        self.embedding = Table(vocab_size, width)
+        self.position_table = (
+            Table(architecture.context_tokens, width) if architecture.has_position_table else None
+        )
+        self.blocks = nn.ModuleList(
+            Block(architecture, layer, index) for index, layer in enumerate(architecture.layers)
+        )
+        self.final_norm = make_norm(width, architecture.norm)
+        self.output = None if architecture.tie_embeddings else Projection(width, vocab_size)
+        self._tables: dict[tuple[Rotary, int], Tables] = {}
+
+    @property
+    def context_tokens(self) -> int:
+        """Longest text."""
+        return self.architecture.context_tokens
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+        return self.architecture.vocab_size
 
     @property
     def table_names(self) -> frozenset[str]:
-        """Names of the parameters with a row per vocabulary entry."""
-        return frozenset({EMBEDDING_NAME} if self.output is None else {EMBEDDING_NAME, OUTPUT_NAME})
+        """Names of the parameters with a row per vocabulary entry or position."""
+        tables = [name for name, module in self.named_modules() if isinstance(module, Table)]
+        outputs = [] if self.output is None else [OUTPUT_NAME]
+        return frozenset([*(f"{name}.weight" for name in tables), *outputs])
 
     @property
     def output_weight(self) -> Tensor:
         """The matrix from states to logits, (V, D): the embedding's where they are tied."""
         return self.embedding.weight if self.output is None else self.output.weight
 
+    def parts(self) -> Iterator[tuple[str, list[Part]]]:
+        """Yield each parameter's name and the parts that it consists of, in order."""
+        indices: dict[str, list[tuple[str, Index]]] = {}
+        for path, module in self.named_modules():
+            parent = path.rpartition(".")[0]
+            if isinstance(module, FusedProjection):
+                for kind in ("weight", "bias"):
+                    indices[f"{path}.{kind}"] = [
+                        (f"{parent}.{name}.{kind}", (rows,)) for name, rows in module.rows()
+                    ]
+            elif isinstance(module, ExpertMLPs):
+                indices |= _expert_indices(path, module)
+        for name, parameter in self.named_parameters():
+            yield name, [Part(part, parameter, at) for part, at in indices.get(name, [(name, ())])]
+
+    def new_cache(self, batch_size: int, num_slots: int) -> KeyValueCache:
+        """Return an empty cache of the type and on the device of the weights."""
+        weight = self.output_weight
+        return KeyValueCache(
+            self.architecture, batch_size, num_slots, dtype=weight.dtype, device=weight.device
+        )
+
     def forward(self, tokens_BT: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """Return the logits of each next token, (B, T, V); see `hidden`."""
-        return functional.linear(self.hidden(tokens_BT, cache), self.output_weight)
+        return self.logits(self.hidden(tokens_BT, cache))
 
-    def hidden(self, tokens_BT: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+    def logits(self, states: Tensor) -> Tensor:
+        """Return the logits (…, V) of states (…, D) after the final norm."""
+        logits = linear(states, self.output_weight)
+        cap = self.architecture.logit_softcap
+        return logits if cap is None else (logits / cap).tanh() * cap
+
+    def hidden(
+        self,
+        tokens_BT: Tensor,
+        cache: KeyValueCache | None = None,
+        lengths: Sequence[int] | None = None,
+    ) -> Tensor:
         """Return the states after the final norm, (B, T, D).
 
         Args:
             tokens_BT: Token ids, int64. Each sees itself and those before it.
             cache: Earlier tokens of the same rows; these are appended to it.
+            lengths: Of each row's whole text, where these tokens are a chunk of it or end
+                in padding; by default the row ends with these tokens.
 
         Raises:
             ValueError: More tokens than the context or the cache holds.
         """
-        x_BTD = self.embedding(tokens_BT)
-        context = self._context(tokens_BT, cache, x_BTD.dtype)
+        reading = self._reading(tokens_BT, cache, lengths)
+        x_BTD = self._embed(tokens_BT, reading)
         for block in self.blocks:
-            x_BTD = block(x_BTD, context)
+            x_BTD = block(x_BTD, reading)
         return self.final_norm(x_BTD)
 
-    def _context(
-        self, tokens_BT: Tensor, cache: KeyValueCache | None, dtype: torch.dtype
-    ) -> Context:
+    @torch.inference_mode()
+    def trace(self, tokens_BT: Tensor) -> Trace:
+        """Return everything that a pass over whole texts computes on its way."""
+        reading = self._reading(tokens_BT, None, None)
+        reading.attentions = []
+        states = [self._embed(tokens_BT, reading)]
+        for block in self.blocks:
+            states.append(block(states[-1], reading))
+        states[-1] = self.final_norm(states[-1])
+        return Trace(states, reading.attentions, self.logits(states[-1]))
+
+    def regimes(self, num_tokens: int) -> tuple[int, ...]:
+        """Return what of a text's length enters its keys.
+
+        A cache made in other regimes than those of the row's new length holds keys that
+        the new tokens must not meet: the row has to be read anew.
+        """
+        return tuple(rotary.scaling.regime(num_tokens) for rotary in self._rotaries())
+
+    def _rotaries(self) -> list[Rotary]:
+        distinct = dict.fromkeys(layer.rotary for layer in self.architecture.layers)
+        return [rotary for rotary in distinct if rotary is not None]
+
+    def _embed(self, tokens_BT: Tensor, reading: Reading) -> Tensor:
+        x_BTD = self.embedding(tokens_BT)
+        scale = self.architecture.embedding_scale
+        if scale != 1:
+            x_BTD = x_BTD * torch.tensor(scale, dtype=x_BTD.dtype, device=x_BTD.device)
+        if self.position_table is not None:
+            x_BTD = x_BTD + self.position_table(reading.positions)
+        return x_BTD
+
+    def _reading(
+        self, tokens_BT: Tensor, cache: KeyValueCache | None, lengths: Sequence[int] | None
+    ) -> Reading:
         batch_size, num_tokens = tokens_BT.shape
-        if cache is None:
-            span, last, positions = None, num_tokens, slice(num_tokens)
-        else:
-            span = cache.extend(batch_size, num_tokens)
-            last, positions = span.num_slots, span.positions
-        if last > self.shape.context_tokens:
-            raise ValueError(
-                f"{last} tokens exceed the model's context of {self.shape.context_tokens}"
-            )
-        cosines_TK, signed_sines_TK = self._rotary_tables(last, tokens_BT.device)
-        return Context(
-            cosines=cosines_TK[positions].unsqueeze(-2).to(dtype),
-            signed_sines=signed_sines_TK[positions].unsqueeze(-2).to(dtype),
+        starts = [0] * batch_size if cache is None else cache.extend(batch_size, num_tokens)
+        last = max(starts) + num_tokens
+        if last > self.context_tokens:
+            raise ValueError(f"{last} tokens exceed the model's context of {self.context_tokens}")
+        return Reading(
+            starts,
+            num_tokens,
+            lengths or [start + num_tokens for start in starts],
             cache=cache,
-            span=span,
+            tables=self._rotary_tables,
+            device=tokens_BT.device,
         )
 
-    def _rotary_tables(self, num_positions: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    def _rotary_tables(self, rotary: Rotary, num_positions: int, regime: int) -> Tables:
+        device = self.output_weight.device
+        tables = self._tables.get((rotary, regime))
         # Grown as needed: the context that a config claims may be absurdly long.
-        tables = self._tables
         if tables is None or len(tables[0]) < num_positions or tables[0].device != device:
-            grown = min(self.shape.context_tokens, 2 * num_positions)
+            grown = min(self.context_tokens, 2 * num_positions)
             with torch.inference_mode(mode=False):  # or a later backward could not use them
-                cosines, signed_sines = rotary_tables(
-                    grown, self.shape.head_width, self.shape.rotary_base
-                )
+                cosines, signed_sines = rotary.tables(grown, regime)
                 tables = cosines.to(device), signed_sines.to(device)
-            self._tables = tables
+            # A base that grows with the text would leave a table behind for each length.
+            if len(self._tables) >= _MOST_TABLES:
+                self._tables.clear()
+            self._tables[rotary, regime] = tables
         return tables
+
+
+def _expert_indices(path: str, module: ExpertMLPs) -> dict[str, list[tuple[str, Index]]]:
+    inner = module.experts.width
+    rows = {"gate": slice(0, inner), "up": slice(inner, 2 * inner)}
+    numbers = range(module.experts.num_experts)
+    return {
+        f"{path}.gate_up": [
+            (f"{path}.{number}.{name}.weight", (number, part))
+            for number in numbers
+            for name, part in rows.items()
+        ],
+        f"{path}.down": [(f"{path}.{number}.down.weight", (number,)) for number in numbers],
+    }

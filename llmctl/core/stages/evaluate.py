@@ -111,7 +111,7 @@ def evaluate(
         "model": {
             "parameters": sum(weight.numel() for weight in language_model.model.parameters()),
             "vocab_size": language_model.tokenizer.vocab_size,
-            "context_tokens": language_model.model.shape.context_tokens,
+            "context_tokens": language_model.model.context_tokens,
         },
         "validation": validation,
         "languages": figures_by_language(scores, bootstrap),
@@ -312,7 +312,7 @@ class _Watched:
 
 
 def _how_made(model: LanguageModel, bootstrap: Bootstrap) -> dict[str, Any]:
-    context = model.model.shape.context_tokens
+    context = model.model.context_tokens
     interval = (
         f"95 %, percentile bootstrap over documents, {bootstrap.num_samples:,} samples, "
         f"seed {bootstrap.seed}"

@@ -24,6 +24,7 @@ from llmctl.core.artifacts.shards import TokenShards
 from llmctl.core.errors import LlmctlError
 from llmctl.core.language_model.language_model import LanguageModel, write_language_model
 from llmctl.core.manifest import Manifest
+from llmctl.core.model.architecture import Architecture
 from llmctl.core.model.device import resolve_device, resolve_dtype
 from llmctl.core.model.initialisation import initialise
 from llmctl.core.model.transformer import Transformer
@@ -179,7 +180,7 @@ class _Session:
             decisions.sequences_per_step,
             self.recipe.seed,
         )
-        model = Transformer(shape, self.shards.vocab_size)
+        model = Transformer(Architecture.from_shape(shape, self.shards.vocab_size))
         initialise(model, self.recipe.seed)
         return Trainer(model.to(decisions.device), batches, self.plan, decisions)
 

@@ -7,11 +7,12 @@ more in calls than in arithmetic.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from llmctl.core.model.projection import Part
 from llmctl.core.recipe import TrainPlan
 
 # Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks": the
@@ -48,33 +49,34 @@ class Optimizer:
     their own rate, vectors (gains of the norms) to AdamW at theirs.
 
     Args:
-        parameters: Name and parameter, e.g. `model.named_parameters()`.
+        parts: The model's `parts()`.
         table_names: The names of the embedding and the output matrix.
         plan: Rates, momentum, weight decay.
     """
 
     def __init__(
         self,
-        parameters: Iterable[tuple[str, nn.Parameter]],
+        parts: Iterable[tuple[str, Sequence[Part]]],
         table_names: frozenset[str],
         plan: TrainPlan,
     ) -> None:
         self._plan = plan
-        self._matrices: dict[torch.Size, list[tuple[str, nn.Parameter]]] = {}
-        self._others: list[tuple[str, nn.Parameter, float]] = []
-        for name, parameter in parameters:
-            if parameter.ndim == 2 and name not in table_names:
-                self._matrices.setdefault(parameter.shape, []).append((name, parameter))
-            elif name in table_names:
-                self._others.append((name, parameter, plan.embedding_learning_rate))
-            else:
-                self._others.append((name, parameter, plan.norm_learning_rate))
+        self._matrices: dict[torch.Size, list[Part]] = {}
+        self._others: list[tuple[Part, float]] = []
+        for parameter_name, members in parts:
+            for part in members:
+                if parameter_name in table_names:
+                    self._others.append((part, plan.embedding_learning_rate))
+                elif part.tensor.ndim == 2:
+                    self._matrices.setdefault(part.tensor.shape, []).append(part)
+                else:
+                    self._others.append((part, plan.norm_learning_rate))
         self._momenta = {
-            shape: torch.zeros(len(members), *shape, device=members[0][1].device)
+            shape: torch.zeros(len(members), *shape, device=members[0].parameter.device)
             for shape, members in self._matrices.items()
         }
-        self._means = {name: torch.zeros_like(tensor) for name, tensor, _ in self._others}
-        self._squares = {name: torch.zeros_like(tensor) for name, tensor, _ in self._others}
+        self._means = {part.name: torch.zeros_like(part.tensor) for part, _ in self._others}
+        self._squares = {part.name: torch.zeros_like(part.tensor) for part, _ in self._others}
         self._num_steps = 0
 
     @torch.no_grad()
@@ -83,41 +85,41 @@ class Optimizer:
         self._num_steps += 1
         for shape in self._matrices:
             self._step_muon(shape, factor)
-        for name, parameter, learning_rate in self._others:
-            self._step_adam(name, parameter, learning_rate * factor)
+        for part, learning_rate in self._others:
+            self._step_adam(part, learning_rate * factor)
 
     def _step_muon(self, shape: torch.Size, factor: float) -> None:
         plan, members = self._plan, self._matrices[shape]
-        gradients = torch.stack([_gradient(parameter) for _, parameter in members])
+        gradients = torch.stack([part.gradient for part in members])
         momenta = self._momenta[shape]
         momenta.lerp_(gradients, 1 - plan.momentum)
         updates = orthogonalise(gradients.lerp_(momenta, plan.momentum))  # Nesterov's look ahead
         rate = plan.learning_rate * factor
         # A wide output takes a larger step, so that the change of the activations is alike.
         scale = rate * math.sqrt(max(1.0, shape[0] / shape[1]))
-        for (_, parameter), update in zip(members, updates, strict=True):
-            parameter.mul_(1 - rate * plan.weight_decay).sub_(update, alpha=scale)
+        for part, update in zip(members, updates, strict=True):
+            part.tensor.mul_(1 - rate * plan.weight_decay).sub_(update, alpha=scale)
 
-    def _step_adam(self, name: str, parameter: nn.Parameter, rate: float) -> None:
+    def _step_adam(self, part: Part, rate: float) -> None:
         beta_mean, beta_square = ADAM_BETAS
-        gradient = _gradient(parameter)
-        mean, square = self._means[name], self._squares[name]
+        gradient = part.gradient
+        mean, square = self._means[part.name], self._squares[part.name]
         mean.lerp_(gradient, 1 - beta_mean)
         square.mul_(beta_square).addcmul_(gradient, gradient, value=1 - beta_square)
         mean_bias = 1 - beta_mean**self._num_steps
         square_bias = 1 - beta_square**self._num_steps
         denominator = square.sqrt().div_(math.sqrt(square_bias)).add_(ADAM_EPSILON)
-        parameter.addcdiv_(mean, denominator, value=-rate / mean_bias)
+        part.tensor.addcdiv_(mean, denominator, value=-rate / mean_bias)
 
     def state(self) -> dict[str, Tensor]:
         """Return everything a resumed training needs, by parameter name."""
         found = {"num_steps": torch.tensor(self._num_steps)}
         for shape, members in self._matrices.items():
-            for (name, _), momentum in zip(members, self._momenta[shape], strict=True):
-                found[f"momentum.{name}"] = momentum
-        for name, _, _ in self._others:
-            found[f"mean.{name}"] = self._means[name]
-            found[f"square.{name}"] = self._squares[name]
+            for part, momentum in zip(members, self._momenta[shape], strict=True):
+                found[f"momentum.{part.name}"] = momentum
+        for part, _ in self._others:
+            found[f"mean.{part.name}"] = self._means[part.name]
+            found[f"square.{part.name}"] = self._squares[part.name]
         return found
 
     def load(self, state: Mapping[str, Tensor]) -> None:
@@ -126,9 +128,3 @@ class Optimizer:
         for name, tensor in self.state().items():
             if name != "num_steps":
                 tensor.copy_(state[name])
-
-
-def _gradient(parameter: nn.Parameter) -> Tensor:
-    if parameter.grad is None:
-        raise ValueError("a parameter has no gradient; was backward run?")
-    return parameter.grad

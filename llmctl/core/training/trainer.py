@@ -58,7 +58,7 @@ class Trainer:
         self._plan = plan
         self._decisions = decisions
         self.schedule = Schedule(decisions.num_steps, plan.warmup_share, plan.cooldown_share)
-        self.optimizer = Optimizer(model.named_parameters(), model.table_names, plan)
+        self.optimizer = Optimizer(model.parts(), model.table_names, plan)
 
     def step(self, step: int, check: Callable[[], None] = lambda: None) -> StepFigures:
         """Learn from the batch of `step`, counted from 0.
@@ -130,7 +130,7 @@ class Trainer:
         Returns:
             Nats per token over all targets, and bits per byte over those that stand for text.
         """
-        context = self.model.shape.context_tokens
+        context = self.model.context_tokens
         num_targets = min(split.num_tokens - 1, max_tokens)
         nats = text_nats = 0.0
         text_bytes = 0

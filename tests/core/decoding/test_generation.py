@@ -7,6 +7,7 @@ import torch
 
 from llmctl.core.decoding.generation import Generation
 from llmctl.core.errors import DataError, NumericsError
+from llmctl.core.model.architecture import Architecture
 from llmctl.core.model.initialisation import initialise
 from llmctl.core.model.transformer import Transformer
 from llmctl.core.recipe import GeneratePlan, ModelShape
@@ -26,7 +27,7 @@ PROMPTS = [[5, 6, 7], [8], [1, 2, 3, 4, 5, 6, 7, 8, 9], [30, 31]]
 
 @pytest.fixture(scope="module")
 def model():
-    model = Transformer(SHAPE, VOCAB_SIZE)
+    model = Transformer(Architecture.from_shape(SHAPE, VOCAB_SIZE))
     initialise(model, 0)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -124,7 +125,7 @@ def test_refuses_prompts_that_cannot_be_read(model):
 
 
 def test_damaged_weights_are_told():
-    broken = Transformer(SHAPE, VOCAB_SIZE)
+    broken = Transformer(Architecture.from_shape(SHAPE, VOCAB_SIZE))
     initialise(broken, 0)
     with torch.no_grad():
         broken.final_norm.gain[0] = math.nan

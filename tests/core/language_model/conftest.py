@@ -6,6 +6,7 @@ import torch
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from llmctl.core.language_model.language_model import LanguageModel, write_language_model
+from llmctl.core.model.architecture import Architecture
 from llmctl.core.model.initialisation import initialise
 from llmctl.core.model.transformer import Transformer
 from llmctl.core.recipe import ModelShape
@@ -62,7 +63,9 @@ def make_model():
     """(shape changes) → a redrawn Transformer."""
 
     def make(seed=0, **changes):
-        return redraw(Transformer(SHAPE.model_copy(update=changes), VOCAB_SIZE), seed)
+        return redraw(
+            Transformer(Architecture.from_shape(SHAPE.model_copy(update=changes), VOCAB_SIZE)), seed
+        )
 
     return make
 

@@ -33,7 +33,7 @@ def test_windows_by_hand(num_tokens, expected):
 
 def direct_nats(language_model, ids):
     """Each token given all that its window holds, one forward pass a window."""
-    context = language_model.model.shape.context_tokens
+    context = language_model.model.context_tokens
     stream = [language_model.tokenizer.end_of_text_id, *ids]
     nats = []
     for start in range(0, len(ids), context):
@@ -62,7 +62,7 @@ def test_equals_a_direct_loop(language_model, monkeypatch):
     scores = language_model.score(TEXTS)
 
     lengths = [len(language_model.tokenizer.encode(text)) for text in TEXTS]
-    assert max(lengths) > 2 * language_model.model.shape.context_tokens, "no text needs windows"
+    assert max(lengths) > 2 * language_model.model.context_tokens, "no text needs windows"
     for text, score in zip(TEXTS, scores, strict=True):
         expected = direct_nats(language_model, language_model.tokenizer.encode(text))
         assert score.nats_N.dtype == np.float64
@@ -89,7 +89,9 @@ def test_no_batch_is_padded_beyond_its_size(language_model, monkeypatch):
     read = []
     hidden = language_model.model.hidden
     monkeypatch.setattr(
-        language_model.model, "hidden", lambda tokens: read.append(tokens.shape) or hidden(tokens)
+        language_model.model,
+        "hidden",
+        lambda tokens, lengths: read.append(tokens.shape) or hidden(tokens, lengths=lengths),
     )
 
     language_model.score(["a", "ab", TEXTS[2], "ab"])

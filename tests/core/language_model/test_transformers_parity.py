@@ -4,6 +4,7 @@ All tests that import transformers are in this file, since importing it takes se
 """
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from transformers.generation.logits_process import (
 from llmctl.core.decoding.generation import Generation
 from llmctl.core.decoding.samplers import filter_logits
 from llmctl.core.language_model.language_model import load_transformer, write_language_model
+from llmctl.core.model.rotary import Rotary
 from llmctl.core.recipe import GeneratePlan
 
 TOLERANCE = 1e-4
@@ -91,8 +93,8 @@ def ignore_norm_gain(model):
 
 
 def change_theta(model):
-    model.shape = model.shape.model_copy(update={"rotary_base": 490.0})
-    model._tables = None
+    for block in model.blocks:
+        block.attention.layer = replace(block.attention.layer, rotary=Rotary(490.0, 8))
 
 
 def change_epsilon(model):
@@ -100,12 +102,14 @@ def change_epsilon(model):
 
 
 def untie(model):
-    model.output = torch.nn.Linear(model.shape.width, model.vocab_size, bias=False)
+    model.output = torch.nn.Linear(model.architecture.width, model.vocab_size, bias=False)
 
 
 def swap_gate_and_up(model):
     for block in model.blocks:
-        block.mlp.gate, block.mlp.up = block.mlp.up, block.mlp.gate
+        gate, up = block.mlp.gate_up.weight.detach().chunk(2)
+        swapped = torch.cat((up, gate))
+        block.mlp.gate_up.weight.data = swapped
 
 
 @pytest.mark.parametrize(
@@ -151,7 +155,8 @@ def test_reads_what_transformers_writes(tmp_path, tokens):
 
     ours = load_transformer(tmp_path)
 
-    assert (ours.shape.rotary_base, ours.shape.context_tokens) == (1234.0, 64)
+    assert ours.architecture.layers[0].rotary.base == 1234.0
+    assert ours.context_tokens == 64
     assert largest_difference(ours, theirs, tokens) < TOLERANCE
 
 

@@ -8,10 +8,12 @@ import math
 import pytest
 import torch
 
-from llmctl.core.model.attention import Attention, Context
+from llmctl.core.model.architecture import Architecture, Layer
+from llmctl.core.model.attention import Attention
 from llmctl.core.model.cache import KeyValueCache
 from llmctl.core.model.initialisation import initialise
-from llmctl.core.model.rotary import rotary_tables
+from llmctl.core.model.reading import Reading
+from llmctl.core.model.rotary import Rotary
 from llmctl.core.model.transformer import Transformer
 from llmctl.core.recipe import ModelShape
 
@@ -30,7 +32,7 @@ VOCAB_SIZE = 30
 
 def redrawn(shape=SHAPE, vocab_size=VOCAB_SIZE, seed=0):
     """A model every parameter of which matters: none is 0, no gain is 1."""
-    model = Transformer(shape, vocab_size)
+    model = Transformer(Architecture.from_shape(shape, vocab_size))
     initialise(model, seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -53,18 +55,27 @@ def attention_by_hand(width=2, num_heads=1, num_key_value_heads=1):
             "norm_epsilon": 1e-12,
         }
     )
-    attention = Attention(shape, layer=0)
-    no_turn = Context(torch.ones(1, 1, 2), torch.zeros(1, 1, 2))
-    return attention, no_turn
+    architecture = Architecture.from_shape(shape, VOCAB_SIZE)
+    return Attention(architecture, Layer(scale=2**-0.5), 0)
+
+
+def reading(num_tokens):
+    """One pass over a row, without positions."""
+    return Reading([0], num_tokens, [num_tokens], cache=None, tables=None, device="cpu")
+
+
+def part(attention, name):
+    """The rows of one projection in the fused one."""
+    return attention.qkv.weight[dict(attention.qkv.rows())[name]]
 
 
 def test_matches_hand_worked_softmax():
-    attention, no_turn = attention_by_hand()
+    attention = attention_by_hand()
     with torch.no_grad():
-        for projection in (attention.query, attention.key, attention.value, attention.output):
-            projection.weight.copy_(torch.eye(2))
+        attention.qkv.weight.copy_(torch.eye(2).repeat(3, 1))
+        attention.output.weight.copy_(torch.eye(2))
         x_BTD = torch.tensor([[[1.0, 0.0], [0.0, 3.0]]])
-        mixed = attention(x_BTD, no_turn)
+        mixed = attention(x_BTD, reading(2))
 
     # Normalised, the two tokens are (√2, 0) and (0, √2): the second's product with the first
     # is 0, with itself 2, each over √2. The first sees only itself.
@@ -74,14 +85,14 @@ def test_matches_hand_worked_softmax():
 
 
 def test_each_key_head_serves_its_group_of_queries():
-    attention, no_turn = attention_by_hand(width=2, num_heads=4, num_key_value_heads=2)
+    attention = attention_by_hand(width=2, num_heads=4, num_key_value_heads=2)
     with torch.no_grad():
-        attention.query.weight.normal_(generator=torch.Generator().manual_seed(0))
-        attention.key.weight.normal_(generator=torch.Generator().manual_seed(1))
+        part(attention, "query").normal_(generator=torch.Generator().manual_seed(0))
+        part(attention, "key").normal_(generator=torch.Generator().manual_seed(1))
         # One token sees only itself: a head's output is its key head's value.
-        attention.value.weight.copy_(torch.tensor([[1.0, 0], [0, 1], [10, 0], [0, 10]]))
+        part(attention, "value").copy_(torch.tensor([[1.0, 0], [0, 1], [10, 0], [0, 10]]))
         attention.output.weight.copy_(torch.tensor([[1.0, 0, 2, 0, 4, 0, 8, 0], [0.0] * 8]))
-        mixed = attention(torch.tensor([[[1.0, 1.0]]]), no_turn)
+        mixed = attention(torch.tensor([[[1.0, 1.0]]]), reading(1))
 
     assert mixed[0, 0, 0].item() == pytest.approx(1 + 2 + 40 + 80)
 
@@ -111,7 +122,7 @@ def test_no_token_sees_a_later_one():
 def test_cached_equals_uncached(cuts):
     model = redrawn()
     tokens_BT = random_tokens(3, 12)
-    cache = KeyValueCache(SHAPE, 3, 12)
+    cache = KeyValueCache(Architecture.from_shape(SHAPE, 100), 3, 12)
 
     with torch.no_grad():
         expected = model(tokens_BT)
@@ -125,7 +136,7 @@ def test_rows_of_different_lengths_equal_rows_alone():
     model = redrawn()
     lengths = [3, 9, 1]
     tokens_BT = random_tokens(3, 14)
-    cache = KeyValueCache(SHAPE, 3, 14)
+    cache = KeyValueCache(Architecture.from_shape(SHAPE, 100), 3, 14)
 
     with torch.no_grad():
         first = model(tokens_BT[:, :9], cache)
@@ -144,7 +155,7 @@ def test_rows_of_different_lengths_equal_rows_alone():
 def test_kept_rows_go_on_as_before():
     model = redrawn()
     tokens_BT = random_tokens(3, 8)
-    cache = KeyValueCache(SHAPE, 3, 8)
+    cache = KeyValueCache(Architecture.from_shape(SHAPE, 100), 3, 8)
 
     with torch.no_grad():
         model(tokens_BT[:, :6], cache)
@@ -156,7 +167,7 @@ def test_kept_rows_go_on_as_before():
 
 
 def test_cache_refuses_what_does_not_fit():
-    cache = KeyValueCache(SHAPE, 2, 4)
+    cache = KeyValueCache(Architecture.from_shape(SHAPE, 100), 2, 4)
     cache.extend(2, 3)
 
     with pytest.raises(ValueError, match="the cache holds 2 rows, got 3"):
@@ -177,7 +188,7 @@ def test_context_is_a_limit():
 
 
 def test_rotary_by_hand():
-    cosines_TK, signed_sines_TK = rotary_tables(3, 4, base=100.0)
+    cosines_TK, signed_sines_TK = Rotary(100.0, 4).tables(3)
 
     # Frequencies 1 and 1/10; dimension 0 pairs with 2, and 1 with 3.
     angles = [2 * 1.0, 2 * 0.1]

@@ -5,10 +5,12 @@ import math
 import pytest
 import torch
 
+from llmctl.core.model.architecture import Architecture
 from llmctl.core.model.initialisation import EMBEDDING_STANDARD_DEVIATION, initialise
+from llmctl.core.model.mlp import MLP
 from llmctl.core.model.normalisation import RMSNorm
-from llmctl.core.model.rotary import rotary_tables, rotate
-from llmctl.core.model.transformer import MLP, Transformer
+from llmctl.core.model.rotary import Rotary, rotate
+from llmctl.core.model.transformer import Transformer
 from llmctl.core.recipe import ModelShape
 
 SHAPE = ModelShape(
@@ -49,7 +51,7 @@ def test_rms_norm_gradient_is_the_derivative():
 
 
 def test_rotation_turns_pairs_and_keeps_lengths():
-    cosines, signed_sines = (table.unsqueeze(1) for table in rotary_tables(7, 4, base=10.0))
+    cosines, signed_sines = (table.unsqueeze(1) for table in Rotary(10.0, 4).tables(7))
     x_BTHK = torch.randn(2, 7, 3, 4, generator=torch.Generator().manual_seed(0))
 
     with torch.no_grad():
@@ -62,17 +64,17 @@ def test_rotation_turns_pairs_and_keeps_lengths():
 
 
 def test_rotation_gradient_is_the_derivative():
-    tables = [table.double().unsqueeze(1) for table in rotary_tables(3, 4, base=10.0)]
+    tables = [table.double().unsqueeze(1) for table in Rotary(10.0, 4).tables(3)]
     x_BTHK = torch.randn(1, 3, 2, 4, dtype=torch.float64, requires_grad=True)
 
     assert torch.autograd.gradcheck(lambda x: rotate(x, *tables), (x_BTHK,))
 
 
 def test_mlp_by_hand():
-    mlp = MLP(SHAPE.model_copy(update={"width": 1, "mlp_width": 1}))
+    shape = SHAPE.model_copy(update={"width": 1, "mlp_width": 1})
+    mlp = MLP(Architecture.from_shape(shape, 100))
     with torch.no_grad():
-        mlp.gate.weight.fill_(2.0)
-        mlp.up.weight.fill_(3.0)
+        mlp.gate_up.weight.copy_(torch.tensor([[2.0], [3.0]]))
         mlp.down.weight.fill_(5.0)
         out = mlp(torch.tensor([[1.0]]))
 
@@ -82,7 +84,9 @@ def test_mlp_by_hand():
 
 @pytest.mark.parametrize("tie", [True, False])
 def test_new_model_is_near_the_uniform_distribution(tie):
-    model = Transformer(SHAPE.model_copy(update={"tie_embeddings": tie}), 512)
+    model = Transformer(
+        Architecture.from_shape(SHAPE.model_copy(update={"tie_embeddings": tie}), 512)
+    )
     initialise(model, seed=3)
 
     with torch.no_grad():
@@ -92,14 +96,14 @@ def test_new_model_is_near_the_uniform_distribution(tie):
 
 
 def test_new_projections_have_the_variance_they_promise():
-    model = Transformer(SHAPE, 512)
+    model = Transformer(Architecture.from_shape(SHAPE, 512))
     initialise(model, seed=3)
     weights = dict(model.named_parameters())
 
     assert weights["embedding.weight"].std().item() == pytest.approx(
         EMBEDDING_STANDARD_DEVIATION, rel=0.05
     )
-    assert weights["blocks.0.mlp.gate.weight"].std().item() == pytest.approx(48**-0.5, rel=0.05)
+    assert weights["blocks.0.mlp.gate_up.weight"].std().item() == pytest.approx(48**-0.5, rel=0.05)
     assert not weights["blocks.1.mlp.down.weight"].any()
     assert not weights["blocks.1.attention.output.weight"].any()
     assert bool((weights["final_norm.gain"] == 1).all())
@@ -108,7 +112,7 @@ def test_new_projections_have_the_variance_they_promise():
 def test_weights_depend_on_the_seed_alone():
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    models = [Transformer(SHAPE, 100) for _ in range(3)]
+    models = [Transformer(Architecture.from_shape(SHAPE, 100)) for _ in range(3)]
     for model, seed in zip(models, (1, 1, 2), strict=True):
         initialise(model, seed)
     first, again, other = (model.state_dict() for model in models)
@@ -120,7 +124,9 @@ def test_weights_depend_on_the_seed_alone():
 
 def test_table_names_are_parameters_with_a_row_per_entry():
     for tie in (True, False):
-        model = Transformer(SHAPE.model_copy(update={"tie_embeddings": tie}), 100)
+        model = Transformer(
+            Architecture.from_shape(SHAPE.model_copy(update={"tie_embeddings": tie}), 100)
+        )
         by_rows = {name for name, weight in model.named_parameters() if weight.shape[0] == 100}
         assert model.table_names == by_rows
         assert model.output_weight.shape == (100, 48)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from llmctl.core.model.projection import Part
 from llmctl.core.recipe import TrainPlan
 from llmctl.core.training.optimizers import Optimizer, orthogonalise
 
@@ -25,6 +26,11 @@ def newton_schulz(value: float) -> float:
     for _ in range(5):
         value = 3.4445 * value - 4.7750 * value**3 + 2.0315 * value**5
     return value
+
+
+def whole(parameters) -> list[tuple[str, list[Part]]]:
+    """Parameters that consist of one part each."""
+    return [(name, [Part(name, parameter)]) for name, parameter in parameters]
 
 
 def with_gradients(*gradients: list) -> list[tuple[str, nn.Parameter]]:
@@ -92,7 +98,7 @@ def test_singular_values_come_near_1_and_directions_stay(rows, columns, seed, va
 def test_two_steps_of_muon_by_hand():
     """Averages 2 and -1 look ahead to 3 and -2.5, whose signs the update takes."""
     [(name, weight)] = with_gradients([[4.0]])
-    optimizer = Optimizer([(name, weight)], frozenset(), PLAN)
+    optimizer = Optimizer(whole([(name, weight)]), frozenset(), PLAN)
     size = newton_schulz(1)
 
     optimizer.step(1.0)
@@ -109,7 +115,7 @@ def test_two_steps_of_muon_by_hand():
 def test_the_look_ahead_decides_where_average_and_gradient_differ():
     """After 4 and -1 the average is 0.5 and the look-ahead -0.25: the step goes up."""
     [(name, weight)] = with_gradients([[4.0]])
-    optimizer = Optimizer([(name, weight)], frozenset(), PLAN)
+    optimizer = Optimizer(whole([(name, weight)]), frozenset(), PLAN)
     optimizer.step(1.0)
     before = weight.item()
     weight.grad = torch.tensor([[-1.0]])
@@ -129,7 +135,7 @@ def test_the_look_ahead_decides_where_average_and_gradient_differ():
 def test_a_wide_output_takes_a_larger_step(gradient, scale):
     [(name, weight)] = with_gradients(gradient)
 
-    Optimizer([(name, weight)], frozenset(), PLAN).step(1.0)
+    Optimizer(whole([(name, weight)]), frozenset(), PLAN).step(1.0)
 
     expected = 0.95 - 0.1 * scale * newton_schulz(1)
     assert weight.flatten()[0].item() == pytest.approx(expected, rel=1e-5)
@@ -140,7 +146,7 @@ def test_the_first_step_of_adam_is_the_rate_by_kind_and_factor():
     """Its first update is the gradient over its own size; tables and gains decay not."""
     parameters = with_gradients([[5.0, -5.0]], [3.0, -3.0])
 
-    Optimizer(parameters, frozenset({"a"}), PLAN).step(0.5)
+    Optimizer(whole(parameters), frozenset({"a"}), PLAN).step(0.5)
 
     (_, table), (_, gain) = parameters
     torch.testing.assert_close(table.data, torch.tensor([[1 - 0.015, 1 + 0.015]]))
@@ -150,7 +156,7 @@ def test_the_first_step_of_adam_is_the_rate_by_kind_and_factor():
 def test_gradients_are_left_as_they_were():
     parameters = with_gradients([[4.0]], [3.0])
 
-    Optimizer(parameters, frozenset(), PLAN).step(1.0)
+    Optimizer(whole(parameters), frozenset(), PLAN).step(1.0)
 
     assert [parameter.grad.item() for _, parameter in parameters] == [4.0, 3.0]
 
@@ -180,7 +186,7 @@ def test_adam_equals_pytorchs_over_several_steps():
         {"params": [theirs[1][1]], "lr": PLAN.norm_learning_rate},
     ]
     peer = torch.optim.AdamW(groups, betas=(0.9, 0.95), eps=1e-10, weight_decay=0)
-    optimizer = Optimizer(ours, frozenset({"table"}), PLAN)
+    optimizer = Optimizer(whole(ours), frozenset({"table"}), PLAN)
 
     for step in range(5):
         for (_, mine), (_, other) in zip(ours, theirs, strict=True):
@@ -195,9 +201,9 @@ def test_adam_equals_pytorchs_over_several_steps():
 
 def test_stacked_equals_one_by_one():
     stacked, single = made_parameters(), made_parameters()
-    take_steps(Optimizer(stacked, frozenset({"table"}), PLAN), stacked, 0, 4)
+    take_steps(Optimizer(whole(stacked), frozenset({"table"}), PLAN), stacked, 0, 4)
 
-    optimizers = [Optimizer([pair], frozenset({"table"}), PLAN) for pair in single]
+    optimizers = [Optimizer(whole([pair]), frozenset({"table"}), PLAN) for pair in single]
     for step in range(4):
         generator = torch.Generator().manual_seed(step)
         for (_, parameter), optimizer in zip(single, optimizers, strict=True):
@@ -209,23 +215,24 @@ def test_stacked_equals_one_by_one():
 
 
 def test_state_and_load_go_on_bit_for_bit():
-    whole, halves = made_parameters(), made_parameters()
-    take_steps(Optimizer(whole, frozenset({"table"}), PLAN), whole, 0, 5)
+    uninterrupted, halves = made_parameters(), made_parameters()
+    optimizer = Optimizer(whole(uninterrupted), frozenset({"table"}), PLAN)
+    take_steps(optimizer, uninterrupted, 0, 5)
 
-    first = Optimizer(halves, frozenset({"table"}), PLAN)
+    first = Optimizer(whole(halves), frozenset({"table"}), PLAN)
     take_steps(first, halves, 0, 2)
     state = {name: tensor.clone() for name, tensor in first.state().items()}
     again = [(name, nn.Parameter(tensor.detach().clone())) for name, tensor in halves]
-    second = Optimizer(again, frozenset({"table"}), PLAN)
+    second = Optimizer(whole(again), frozenset({"table"}), PLAN)
     second.load(state)
     take_steps(second, again, 2, 5)
 
-    for (_, ours), (_, theirs) in zip(again, whole, strict=True):
+    for (_, ours), (_, theirs) in zip(again, uninterrupted, strict=True):
         assert torch.equal(ours, theirs)
 
 
 def test_the_state_names_every_parameter():
-    names = set(Optimizer(made_parameters(), frozenset({"table"}), PLAN).state())
+    names = set(Optimizer(whole(made_parameters()), frozenset({"table"}), PLAN).state())
 
     assert names == {
         "num_steps",
@@ -234,9 +241,24 @@ def test_the_state_names_every_parameter():
     }
 
 
+def test_parts_of_one_parameter_are_updated_each_by_itself():
+    pairs = with_gradients([[0.5, 1.0], [2.0, -1.0]], [[1.0, 3.0]])
+    fused = nn.Parameter(torch.ones(3, 2))
+    fused.grad = torch.cat([parameter.grad for _, parameter in pairs])
+    parts = [Part("a", fused, (slice(0, 2),)), Part("b", fused, (slice(2, 3),))]
+
+    apart = Optimizer(whole(pairs), frozenset(), PLAN)
+    together = Optimizer([("both", parts)], frozenset(), PLAN)
+    for optimizer in (apart, together):
+        optimizer.step(1.0)
+
+    assert torch.equal(fused, torch.cat([parameter for _, parameter in pairs]))
+    assert apart.state().keys() == together.state().keys()
+
+
 @pytest.mark.parametrize("name", ["table", "a"])
 def test_a_parameter_without_a_gradient_is_refused(name):
     parameters = [pair for pair in made_parameters() if pair[0] == name]
 
-    with pytest.raises(ValueError, match=r"a parameter has no gradient; was backward run?"):
-        Optimizer(parameters, frozenset({"table"}), PLAN).step(1.0)
+    with pytest.raises(ValueError, match=rf"{name} has no gradient; was backward run\?"):
+        Optimizer(whole(parameters), frozenset({"table"}), PLAN).step(1.0)

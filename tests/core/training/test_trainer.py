@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from llmctl.core.errors import Interrupted, NumericsError
+from llmctl.core.model.architecture import Architecture
 from llmctl.core.model.transformer import Transformer
 from llmctl.core.recipe import ModelShape, TrainPlan
 from llmctl.core.training import trainer as trainer_module
@@ -48,7 +49,9 @@ def made_trainer(
     micro_batch: int = 2, plan: TrainPlan = PLAN, *, dtype: str = "float32", tied: bool = True
 ) -> Trainer:
     """A trainer of a model whose every parameter is drawn, gains too."""
-    model = Transformer(SHAPE.model_copy(update={"tie_embeddings": tied}), VOCAB_SIZE)
+    model = Transformer(
+        Architecture.from_shape(SHAPE.model_copy(update={"tie_embeddings": tied}), VOCAB_SIZE)
+    )
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():

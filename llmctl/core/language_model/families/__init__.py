@@ -1,8 +1,35 @@
-"""The public families of models that llmctl reads and writes, by config.json's model_type."""
+"""The public families of models that llmctl reads, by config.json's model_type."""
 
 from __future__ import annotations
 
-from llmctl.core.language_model.families import qwen3
+from llmctl.core.language_model.families import (
+    gemma2,
+    gemma3,
+    gpt2,
+    llama,
+    mistral,
+    olmo2,
+    olmo3,
+    phi3,
+    qwen2,
+    qwen3,
+    qwen3_moe,
+    smollm3,
+)
 from llmctl.core.language_model.families.family import Family
 
-FAMILIES: dict[str, Family] = {family.model_type: family for family in (qwen3.FAMILY,)}
+_MODULES = (
+    gpt2,
+    llama,
+    mistral,
+    qwen2,
+    qwen3,
+    qwen3_moe,
+    gemma2,
+    gemma3,
+    phi3,
+    olmo2,
+    olmo3,
+    smollm3,
+)
+FAMILIES: dict[str, Family] = {module.FAMILY.model_type: module.FAMILY for module in _MODULES}

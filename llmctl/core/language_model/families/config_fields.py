@@ -69,20 +69,34 @@ def require(config: Config, name: str, expected: Any) -> None:
     """
     value = config.get(name, expected)
     if value != expected:
-        raise DataError(f"config.json: {name} is {value!r}; only {expected!r} can be computed yet")
+        raise DataError(f"config.json: {name} is {value!r}; only {expected!r} can be computed")
 
 
-def rotary_base(config: Config) -> float:
-    """Return theta of plain rotary positions, in the new spelling or the old one.
+def optional_count(config: Config, name: str, default: int | None = None) -> int | None:
+    """Return a field that is a whole number or null; the default where it is missing.
 
     Raises:
-        DataError: There is none, or positions are scaled.
+        DataError: It is something else.
     """
-    parameters = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if not isinstance(parameters, dict):
-        raise DataError(f"config.json: rope_parameters: expected an object, found {parameters!r}")
-    kind = parameters.get("rope_type", parameters.get("type", "default"))
-    if kind != "default":
-        raise DataError(f"config.json: rope_type is {kind!r}; only 'default' can be computed yet")
-    name = "rope_theta"
-    return number(parameters if name in parameters else config, name)
+    return None if config.get(name, default) is None else count(config, name, default)
+
+
+def optional_number(config: Config, name: str, default: float | None = None) -> float | None:
+    """Return a field that is a positive number or null; the default where it is missing.
+
+    Raises:
+        DataError: It is something else.
+    """
+    return None if config.get(name, default) is None else number(config, name, default)
+
+
+def numbers(config: Config, name: str, length: int) -> tuple[float, ...]:
+    """Return a field that is a list of so many positive numbers.
+
+    Raises:
+        DataError: It is something else.
+    """
+    values = config.get(name)
+    if not isinstance(values, list) or len(values) != length:
+        raise DataError(f"config.json: {name}: expected a list of {length} positive numbers")
+    return tuple(number({name: value}, name) for value in values)

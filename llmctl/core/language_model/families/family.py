@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from llmctl.core.recipe import ModelShape
+from llmctl.core.model.architecture import Architecture
 
 Config = Mapping[str, Any]
-LAYER = "{layer}"
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 @dataclass(frozen=True)
@@ -19,27 +20,32 @@ class Family:
     Attributes:
         model_type: As in config.json.
         architecture: The class that transformers loads it with.
-        tensor_names: Our parameter's name → the name in the files; in both, `{layer}`
-            stands for the layer's number.
-        output_name: The name in the files of the output matrix, which a tied model may
-            hold once more.
-        shape_from_config: config.json → shape and vocabulary size; raises DataError.
-        config_from_shape: shape → the architecture's part of config.json.
+        tensor_names: Our name of a parameter, or of a part of one, → the name in the files;
+            in both, `#` stands for the layer's number and then the expert's.
+        read: config.json → architecture; raises DataError.
+        write: architecture → its part of config.json; None for families never written anew.
+        transposed: Our names of the matrices that the files hold as (inputs, outputs).
+        optional_prefix: What the files' names may lack at their beginning.
+        ignored: A pattern of tensors in the files that are no parameters.
     """
 
     model_type: str
     architecture: str
     tensor_names: Mapping[str, str]
-    output_name: str
-    shape_from_config: Callable[[Config], tuple[ModelShape, int]]
-    config_from_shape: Callable[[ModelShape], dict[str, Any]]
+    read: Callable[[Config], Architecture]
+    write: Callable[[Architecture], dict[str, Any]] | None = None
+    transposed: frozenset[str] = field(default_factory=frozenset[str])
+    optional_prefix: str = ""
+    ignored: str = r".*\.rotary_emb\.inv_freq"
 
-    def names(self, shape: ModelShape) -> Iterator[tuple[str, str]]:
-        """Yield (our name, name in the files) of each parameter, layer by layer."""
-        for ours, theirs in self.tensor_names.items():
-            if LAYER not in ours and not (shape.tie_embeddings and theirs == self.output_name):
-                yield ours, theirs
-        for layer in range(shape.num_layers):
-            for ours, theirs in self.tensor_names.items():
-                if LAYER in ours:
-                    yield ours.format(layer=layer), theirs.format(layer=layer)
+    def file_name(self, ours: str) -> str | None:
+        """Return the name in the files of a parameter or part; None where it has none."""
+        theirs = self.tensor_names.get(_NUMBER.sub("#", ours))
+        if theirs is None:
+            return None
+        numbers = iter(_NUMBER.findall(ours))
+        return re.sub("#", lambda _: next(numbers), theirs)
+
+    def is_transposed(self, ours: str) -> bool:
+        """Whether the files hold it as (inputs, outputs)."""
+        return _NUMBER.sub("#", ours) in self.transposed
