@@ -39,9 +39,9 @@ class LanguageModel:
     """
 
     def __init__(self, model: Transformer, tokenizer: Tokenizer) -> None:
-        if tokenizer.vocab_size > model.vocab_size:
+        if tokenizer.num_entries > model.vocab_size:
             raise DataError(
-                f"the tokenizer has {tokenizer.vocab_size} entries and the model only "
+                f"the tokenizer has {tokenizer.num_entries} entries and the model only "
                 f"{model.vocab_size}; they do not belong together"
             )
         self.model = model

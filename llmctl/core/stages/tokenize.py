@@ -190,7 +190,7 @@ def _tokenizer(
             path,
             progress=progress,
         )
-    tokenizer = Tokenizer.from_file(path)
+    tokenizer = Tokenizer.from_file(path, lossless=True)
     if tokenizer.vocab_size < plan.vocab_size:
         progress.warn(
             f"the text gives a vocabulary of {tokenizer.vocab_size:,} entries, not of "
@@ -312,13 +312,15 @@ def _write_shards(
     progress.begin("write shards", num_tokens, "tokens")
     offsets: dict[SplitName, list[int]] = {}
     num_written = 0
+    end_id = tokenizer.end_of_text_id
+    assert end_id is not None  # a lossless tokenizer has it
     for split, documents in order.items():
         with SplitWriter(directory, split, tokenizer.vocab_size, shard_tokens) as writer:
             offsets[split] = []
             for number, document in enumerate(documents):
                 if number % _CHECK_EVERY == 0:
                     progress.check()
-                ids = np.append(encoded[document], np.uint32(tokenizer.end_of_text_id))
+                ids = np.append(encoded[document], np.uint32(end_id))
                 offsets[split].append(writer.write(ids))
                 progress.advance(len(ids))
         num_written += writer.num_tokens

@@ -11,7 +11,8 @@ class TextStream:
     """Decodes ids as they come, never giving out a part of a character.
 
     A Chinese character may be spread over three tokens: it is given out with the last of
-    them. The pieces, joined, are what `Tokenizer.decode` makes of all ids.
+    them. The pieces, joined, are what `Tokenizer.decode_continuation` makes of all ids: what
+    comes first is taken to follow a prompt, and keeps the space that it begins with.
 
     Args:
         tokenizer: What the ids mean.

@@ -80,7 +80,7 @@ def shards(monkeypatch, tmp_path):
     splits = {"validation": Split(VALIDATION), "train": Split(TRAINING)}
     opened = SimpleNamespace(tokenizer_path=tmp_path, split=splits.__getitem__)
     monkeypatch.setattr(stage.TokenShards, "open", lambda _path: opened)
-    monkeypatch.setattr(stage.Tokenizer, "from_file", lambda _path: BytesOfText())
+    monkeypatch.setattr(stage.Tokenizer, "from_file", lambda _path, *, lossless: BytesOfText())
     return splits
 
 

@@ -9,10 +9,11 @@ import pytest
 import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import models
+from tokenizers import decoders, models, normalizers, processors
 
 from llmctl.core.errors import DataError, MissingInputError
-from llmctl.core.tokens.tokenizer import END_OF_TEXT, Tokenizer, byte_characters
+from llmctl.core.tokens.token_decoder import TokenDecoder, byte_characters
+from llmctl.core.tokens.tokenizer import END_OF_TEXT, Tokenizer
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
@@ -91,16 +92,6 @@ def test_byte_lengths(small_tokenizer):
     assert (lengths_V[257:] >= 2).all()
 
 
-def test_byte_characters_are_the_librarys():
-    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-    byte_level = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-
-    assert set(byte_characters().values()) == set(alphabet)
-    for text in ("é", "\x00\xad ", "世"):
-        [(shown, _)] = byte_level.pre_tokenize_str(text)
-        assert shown == "".join(byte_characters()[byte] for byte in text.encode())
-
-
 def test_file_round_trip(small_tokenizer, tmp_path):
     again = Tokenizer.from_file(written(tmp_path, state_of(small_tokenizer)))
 
@@ -131,18 +122,20 @@ def test_truncation_and_padding_of_a_file_are_not_obeyed(small_tokenizer, tmp_pa
 
 
 def test_added_tokens_stand_for_their_text_unless_special():
-    backend = tokenizers.Tokenizer(models.BPE(vocab=full_vocab(), merges=[]))
-    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend = byte_level(full_vocab())
     backend.add_special_tokens([END_OF_TEXT, "<|user|>"])
-    backend.add_tokens(["<工具>"])
+    backend.add_tokens(["<工具>", "café", "é"])
     tokenizer = Tokenizer(backend)
 
-    assert tokenizer.vocab_size == 256 + 3
-    assert [tokenizer.token_bytes(token) for token in (256, 257, 258)] == [
+    assert tokenizer.vocab_size == tokenizer.num_entries == 256 + 4
+    assert [tokenizer.token_bytes(token) for token in (256, 257, 258, 259)] == [
         b"",
         b"",
         "<工具>".encode(),
+        "café".encode(),
     ]
+    assert tokenizer.token_bytes(0xE9) == b"\xe9"
+    assert tokenizer.special_ids == {256, 257}
     assert tokenizer.decode(tokenizer.encode("a<|user|><工具>")) == "a<|user|><工具>"
     assert 257 not in tokenizer.encode("a<|user|>")
 
@@ -151,13 +144,150 @@ def full_vocab():
     return {character: byte for byte, character in byte_characters().items()}
 
 
+def byte_level(vocab):
+    backend = tokenizers.Tokenizer(models.BPE(vocab=vocab, merges=[]))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    return backend
+
+
+def sentence_pieces():
+    """<unk> <s> </s>, the bytes at 3 to 258, then ▁ a b ▁a at 259 to 262: Llama 2's layout."""
+    byte_entries = [f"<0x{byte:02X}>" for byte in range(256)]
+    entries = ["<unk>", "<s>", "</s>", *byte_entries, "▁", "a", "b", "▁a"]
+    backend = tokenizers.Tokenizer(
+        models.BPE(
+            vocab={entry: token for token, entry in enumerate(entries)},
+            merges=[("▁", "a")],
+            unk_token="<unk>",
+            byte_fallback=True,
+        )
+    )
+    backend.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    backend.decoder = decoders.Sequence([*steps, decoders.Strip(" ", 1, 0)])
+    backend.add_special_tokens(["<unk>", "<s>", "</s>"])
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)]
+    )
+    return Tokenizer(backend)
+
+
+def test_sentence_pieces_by_hand():
+    tokenizer = sentence_pieces()
+    ids = [262, 259, 259, 261, 3 + 0xE4, 3 + 0xB8, 3 + 0x96, 3 + 0x0A]
+
+    assert tokenizer.encode("a  b世\n") == ids
+    assert [tokenizer.token_bytes(token) for token in (1, 259, 260, 262, 3 + 0xE4, 3 + 0x0A)] == [
+        b"",
+        b" ",
+        b"a",
+        b" a",
+        b"\xe4",
+        b"\n",
+    ]
+    assert tokenizer.decode(ids) == "a  b世\n"
+    assert tokenizer.decode_continuation(ids) == " a  b世\n"
+    lengths_V = tokenizer.byte_lengths()
+    assert lengths_V.tolist() == [0, 0, 0, *[1] * 256, 1, 1, 1, 2]
+
+
+def test_a_prompt_is_begun_and_a_rendered_chat_is_not():
+    tokenizer = sentence_pieces()
+
+    assert tokenizer.encode_prompt("a</s>") == [1, 262, 2]
+    assert tokenizer.encode_rendered("<s>a</s>") == [1, 262, 2]
+    assert tokenizer.encode("</s>") == [259, *(3 + byte for byte in b"</s>")]
+    assert tokenizer.encode_prompt("") == [1]
+    assert tokenizer.encode("") == []
+
+
+def test_names_and_ids_of_entries():
+    tokenizer = sentence_pieces()
+
+    assert (tokenizer.id_of("<s>"), tokenizer.id_of("▁a"), tokenizer.id_of("c")) == (1, 262, None)
+    assert tokenizer.special_ids == {0, 1, 2}
+    assert tokenizer.end_of_text_id is None
+    pieces = [tokenizer.piece(token) for token in (2, 262, 3 + 0xE4, 3 + 0x41, 500)]
+    assert pieces == ["</s>", " a", "<0xE4>", "A", ""]
+
+
+def test_a_piece_names_only_the_bytes_that_are_no_text():
+    tokenizer = Tokenizer(byte_level({**full_vocab(), "aä": 256, "ä¸ĸä¸": 257}))
+
+    assert tokenizer.piece(256) == "a<0xE4>"
+    assert tokenizer.piece(257) == "世<0xE4><0xB8>"
+
+
 def test_an_id_that_the_vocabulary_skips_stands_for_nothing():
-    backend = tokenizers.Tokenizer(models.BPE(vocab={**full_vocab(), END_OF_TEXT: 300}, merges=[]))
+    backend = byte_level({**full_vocab(), END_OF_TEXT: 300})
     backend.add_special_tokens([END_OF_TEXT])
     tokenizer = Tokenizer(backend)
 
-    assert (tokenizer.vocab_size, tokenizer.end_of_text_id) == (301, 300)
+    assert (tokenizer.vocab_size, tokenizer.num_entries) == (301, 257)
+    assert tokenizer.end_of_text_id == 300
     assert tokenizer.token_bytes(280) == b""
+    assert tokenizer.decode([97, 280, 5000]) == "a"
+
+
+def test_opening_looks_at_no_entry(small_tokenizer, tmp_path, monkeypatch):
+    path = written(tmp_path, state_of(small_tokenizer))
+    asked = []
+    monkeypatch.setattr(
+        TokenDecoder, "token_bytes", lambda _self, entry: asked.append(entry) or b"?"
+    )
+    monkeypatch.setattr(Tokenizer, "vocab_size", property(lambda _self: asked.append("all")))
+    tokenizer = Tokenizer.from_file(path)
+    ids = tokenizer.encode_prompt("the the")
+
+    assert asked == []
+    assert tokenizer.decode(ids + ids) == "?" * 2 * len(ids)
+    assert len(asked) == len(set(ids))
+
+
+def test_the_pair_of_files_by_hand(tmp_path):
+    vocab = {**full_vocab(), "ab": 256, END_OF_TEXT: 257}
+    (tmp_path / "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
+    (tmp_path / "merges.txt").write_text("#version: 0.2\na b\n", encoding="utf-8")
+    tokenizer = Tokenizer.from_pair(tmp_path / "vocab.json", tmp_path / "merges.txt")
+
+    assert tokenizer.encode("ab ba") == [256, 32, 98, 97]
+    assert tokenizer.encode_prompt(f"ab{END_OF_TEXT}") == [256, 257]
+    assert tokenizer.decode([256, 257, 32]) == "ab "
+
+
+@pytest.mark.parametrize(
+    ("vocab", "merges", "message"),
+    [
+        pytest.param(b"{", b"", "vocab.json and merges.txt: damaged, or not of one", id="cut off"),
+        pytest.param(b'{"a": 0}', b"a b\n", "damaged, or not of one tokenizer", id="of another"),
+        pytest.param(b"\xff", b"", "vocab.json: damaged: not UTF-8 at byte 0", id="vocabulary"),
+        pytest.param(b"{}", b"a \xff", "merges.txt: damaged: not UTF-8 at byte 2", id="merges"),
+    ],
+)
+def test_refuses_a_damaged_pair(tmp_path, vocab, merges, message):
+    (tmp_path / "vocab.json").write_bytes(vocab)
+    (tmp_path / "merges.txt").write_bytes(merges)
+
+    with pytest.raises(DataError, match=message):
+        Tokenizer.from_pair(tmp_path / "vocab.json", tmp_path / "merges.txt")
+
+
+def test_refuses_half_a_pair(tmp_path):
+    (tmp_path / "vocab.json").write_text("{}", encoding="utf-8")
+
+    with pytest.raises(MissingInputError, match=r"merges\.txt: cannot be read: No such file"):
+        Tokenizer.from_pair(tmp_path / "vocab.json", tmp_path / "merges.txt")
+
+
+def test_refuses_a_text_for_which_there_are_no_tokens():
+    backend = tokenizers.Tokenizer(models.Unigram([("a", -1.0)]))
+    backend.decoder = decoders.Metaspace()
+
+    with pytest.raises(DataError, match=r"the text cannot be encoded: .*unknown token"):
+        Tokenizer(backend).encode("世")
 
 
 def test_refuses_half_a_character(small_tokenizer):
@@ -165,10 +295,10 @@ def test_refuses_half_a_character(small_tokenizer):
         small_tokenizer.encode_batch(["fine", "ab\ud800"])
 
 
-@pytest.mark.parametrize("token", [-1, 10_000])
-def test_refuses_an_id_outside_the_vocabulary(small_tokenizer, token):
-    with pytest.raises(ValueError, match=f"the id {token}, expected 0 to "):
-        small_tokenizer.token_bytes(token)
+@pytest.mark.parametrize("ask", ["token_bytes", "piece"])
+def test_refuses_a_negative_id(small_tokenizer, ask):
+    with pytest.raises(ValueError, match="the id -1, expected 0 or more"):
+        getattr(small_tokenizer, ask)(-1)
 
 
 def test_refuses_a_missing_file(tmp_path):
@@ -195,15 +325,31 @@ def test_refuses_a_damaged_file(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("vocab", "message"),
     [
-        pytest.param({**full_vocab(), "▁the": 256}, "not a byte-level tokenizer.*'▁'", id="pieces"),
         pytest.param(full_vocab(), r"no token <\|endoftext\|>", id="no end of text"),
         pytest.param({"a": 0, END_OF_TEXT: 1}, "not a lossless.* 0x00 and 254", id="bytes missing"),
     ],
 )
-def test_refuses_another_kind_of_tokenizer(tmp_path, vocab, message):
-    backend = tokenizers.Tokenizer(models.BPE(vocab=vocab, merges=[]))
+def test_shards_refuse_a_tokenizer_that_loses_text(tmp_path, vocab, message):
+    backend = byte_level(vocab)
     if END_OF_TEXT in vocab:
         backend.add_special_tokens([END_OF_TEXT])
+    path = written(tmp_path, backend.to_str())
 
     with pytest.raises(DataError, match=f"tokenizer.json: {message}"):
+        Tokenizer.from_file(path, lossless=True)
+    assert Tokenizer.from_file(path).encode("a")
+
+
+def test_shards_refuse_sentence_pieces(tmp_path):
+    path = written(tmp_path, state_of(sentence_pieces()))
+
+    with pytest.raises(DataError, match=r"tokenizer\.json: not a byte-level tokenizer"):
+        Tokenizer.from_file(path, lossless=True)
+
+
+def test_refuses_a_decoder_that_it_does_not_understand(tmp_path):
+    backend = byte_level(full_vocab())
+    backend.decoder = decoders.WordPiece()
+
+    with pytest.raises(DataError, match=r"tokenizer\.json: a decoder of the kind WordPiece"):
         Tokenizer.from_file(written(tmp_path, backend.to_str()))
