@@ -94,10 +94,8 @@ class TokenDecoder:
             case {"type": "Metaspace"}:
                 self._steps.append(_replacement(state["replacement"], " "))
                 self._drops_first_spaces = state["prepend_scheme"] != "never"
-            case {"type": kind}:
-                raise DataError(f"a decoder of the kind {kind}; {_EXPECTED}")
             case _:
-                raise DataError(f"a decoder without a kind; {_EXPECTED}")
+                raise DataError(f"a decoder of the kind {state['type']}; {_EXPECTED}")
 
     def token_bytes(self, entry: str) -> bytes:
         """Return the bytes that an entry stands for inside a text."""
