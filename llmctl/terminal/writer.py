@@ -26,7 +26,7 @@ class TextWriter:
         self._is_terminal = sys.stdout.isatty()
         self._pieces: list[str] = []
         if self._is_terminal and not silent:
-            self._emit(f"{DIM}{visible(prompt)}{PLAIN}" if _has_colours() else visible(prompt))
+            self._emit(f"{DIM}{visible(prompt)}{PLAIN}" if has_colours() else visible(prompt))
         elif echo:
             self._emit(prompt)
 
@@ -49,5 +49,6 @@ class TextWriter:
         sys.stdout.flush()
 
 
-def _has_colours() -> bool:
+def has_colours() -> bool:
+    """Tell whether the person at the terminal wants more than plain text."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
