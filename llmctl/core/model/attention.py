@@ -64,7 +64,7 @@ class Attention(nn.Module):
             k_BGSK, v_BGSK = reading.cache.append(self.index, reading, k_BGSK, v_BGSK)
             if view.first_slot:
                 k_BGSK, v_BGSK = k_BGSK[:, :, view.first_slot :], v_BGSK[:, :, view.first_slot :]
-        if self.softcap is None and reading.attentions is None:
+        if self.softcap is None and self.index not in reading.watched:
             mixed_BTHK = self._attend(q_BTHK, k_BGSK, v_BGSK, view)
         else:
             mixed_BTHK = self._attend_in_the_open(q_BTHK, k_BGSK, v_BGSK, view, reading)
@@ -129,7 +129,7 @@ class Attention(nn.Module):
             mask = mask if mask.ndim == 2 else mask.unsqueeze(1)
             logits = logits.masked_fill(~mask, -torch.inf)
         weights_BGRTS = logits.softmax(dim=-1, dtype=torch.float32).to(q_BTHK.dtype)
-        if reading.attentions is not None:
+        if self.index in reading.watched:
             reading.attentions.append(weights_BGRTS.flatten(1, 2))
         mixed_BGRTK = weights_BGRTS @ v_BGSK.unsqueeze(2)
         return mixed_BGRTK.permute(0, 3, 1, 2, 4).flatten(2, 3)

@@ -57,7 +57,8 @@ class Reading:
     Attributes:
         num_slots: S: one beyond the last position.
         positions: (T,) where all rows begin at the same, else (B, T).
-        attentions: A list that each layer appends its weights to, (B, H, T, S), or None.
+        watched: Numbers of the layers whose weights are wanted.
+        attentions: Where these leave them, (B, H, T, S) each.
     """
 
     def __init__(
@@ -71,7 +72,8 @@ class Reading:
         device: torch.device,
     ) -> None:
         self.cache = cache
-        self.attentions: list[Tensor] | None = None
+        self.watched: frozenset[int] = frozenset()
+        self.attentions: list[Tensor] = []
         self._starts = list(starts)
         self._lengths = list(lengths)
         self._num_tokens = num_tokens

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +29,7 @@ class Trace:
     Attributes:
         states: (B, T, D) each: the embedded tokens, then the stream after each block, the
             last of them after the final norm.
-        attentions: Each layer's weights, (B, H, T, T).
+        attentions: The weights of each layer that was watched, (B, H, T, T).
         logits: (B, T, V).
     """
 
@@ -171,10 +171,18 @@ class Transformer(nn.Module):
         return self.final_norm(x_BTD)
 
     @torch.inference_mode()
-    def trace(self, tokens_BT: Tensor) -> Trace:
-        """Return everything that a pass over whole texts computes on its way."""
+    def trace(self, tokens_BT: Tensor, watched: Iterable[int] | None = None) -> Trace:
+        """Return everything that a pass over whole texts computes on its way.
+
+        Args:
+            tokens_BT: Token ids, int64.
+            watched: Numbers of the layers whose attention is wanted; None for all.
+
+        Raises:
+            ValueError: More tokens than the context holds.
+        """
         reading = self._reading(tokens_BT, None, None)
-        reading.attentions = []
+        reading.watched = frozenset(range(len(self.blocks)) if watched is None else watched)
         states = [self._embed(tokens_BT, reading)]
         for block in self.blocks:
             states.append(block(states[-1], reading))
