@@ -71,7 +71,7 @@ LLAMA3 = rotary(
     high_freq_factor=4.0,
     original_max_position_embeddings=32,
 )
-BETAS = {"beta_fast": 1.6, "beta_slow": 0.1}
+BETAS = {"beta_fast": 0.9, "beta_slow": 0.1}
 FULL, SLIDING = "full_attention", "sliding_attention"
 
 

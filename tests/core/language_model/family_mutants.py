@@ -306,7 +306,7 @@ PHI3_MUTANTS = [
     ),
     *configs("phi3-longrope-short", rope_parameters__short_factor=[LONG_FACTORS]),
     *configs("phi3-longrope-factor", rope_parameters__attention_factor=[0.92, ...]),
-    *configs("phi3-old", partial_rotary_factor=[...], rope_theta=[51.0]),
+    *configs("phi3-old", original_max_position_embeddings=[48], rope_theta=[51.0]),
 ]
 OLMO_MUTANTS = [
     *configs("olmo2", rms_norm_eps=[2e-3], rope_parameters__rope_theta=[9000.0]),

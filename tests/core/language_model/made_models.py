@@ -50,15 +50,19 @@ def redraw(model, *, is_centred, seed=0):
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             if parameter.ndim == 1 and "bias" in name:
-                parameter.copy_(0.3 * noise)
+                parameter.copy_(0.1 * noise)
             elif parameter.ndim == 1:
-                parameter.copy_(0.3 * noise + (0.0 if is_centred else 1.0))
-            elif "embed" in name or "wte" in name or "wpe" in name:
-                parameter.copy_(0.5 * noise)
+                # Norms of what gemma's blocks add: large, or each token but repeats itself.
+                gain = 1.0 if not is_centred else 2.0 if "post_" in name else 0.0
+                parameter.copy_(0.3 * noise + gain)
+            elif "wpe" in name:
+                parameter.copy_(noise)
+            elif "embed" in name or "wte" in name:
+                parameter.copy_(0.25 * noise)
             else:
                 # gpt2 stores its matrices the other way about.
                 is_turned = model.config.model_type == "gpt2" and "lm_head" not in name
-                parameter.copy_(1.4 * noise / math.sqrt(parameter.shape[-2 if is_turned else -1]))
+                parameter.copy_(1.2 * noise / math.sqrt(parameter.shape[-2 if is_turned else -1]))
 
 
 def old_spelling(config):

@@ -165,7 +165,7 @@ def test_continuations_agree(case_id, made):
 
     written, expected = continuations(load_transformer(directory), theirs, prompts, 64)
 
-    assert len({token for row in expected for token in row}) > 50, "a loop proves nothing"
+    assert len({token for row in expected for token in row}) > 30, "a loop proves nothing"
     assert written == expected
 
 
@@ -179,6 +179,18 @@ def test_continuations_agree_beyond_the_original_context(case_id, made):
     ]
 
     written, expected = continuations(load_transformer(directory), theirs, prompts, 30)
+
+    assert written == expected
+
+
+@pytest.mark.parametrize("num_before", [0, 1, 9])
+def test_continuations_agree_across_the_original_context(num_before, made):
+    directory, theirs = made("phi3-longrope")
+    length = ORIGINAL_CONTEXT - num_before
+    prompt = torch.randint(1, 300, (length,), generator=torch.Generator().manual_seed(4)).tolist()
+
+    # What was read with the short factors is read again with the long ones.
+    written, expected = continuations(load_transformer(directory), theirs, [prompt], 30)
 
     assert written == expected
 
