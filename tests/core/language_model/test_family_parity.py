@@ -130,7 +130,7 @@ def test_alone_it_is_the_same(case_id, made, tokens):
 
 
 @pytest.mark.parametrize(
-    "length", [ORIGINAL_CONTEXT - 4, ORIGINAL_CONTEXT, ORIGINAL_CONTEXT + 1, 70]
+    "length", [ORIGINAL_CONTEXT - 4, ORIGINAL_CONTEXT, ORIGINAL_CONTEXT + 1, 60]
 )
 @pytest.mark.parametrize("case_id", [case_id for case_id in CASES if CASES[case_id].length_matters])
 def test_logits_agree_on_both_sides_of_the_original_context(case_id, length, made):
