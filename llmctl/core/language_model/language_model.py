@@ -10,8 +10,8 @@ import torch
 from llmctl.core.artifacts import hub_files
 from llmctl.core.artifacts.hub_files import HubFiles, TensorFile
 from llmctl.core.errors import DataError
-from llmctl.core.language_model import completion, scoring
-from llmctl.core.language_model.completion import Completion
+from llmctl.core.language_model import scoring
+from llmctl.core.language_model.completion import Completer, Completion, Prompt
 from llmctl.core.language_model.families import FAMILIES
 from llmctl.core.language_model.families.family import Family
 from llmctl.core.language_model.scoring import TextScore
@@ -72,17 +72,23 @@ class LanguageModel:
         """Score every token of each text; see `scoring.score_texts`."""
         return scoring.score_texts(self.model, self.tokenizer, texts)
 
+    @property
+    def completer(self) -> Completer:
+        """What continues prompts with this model, and knows what ends and begins a text."""
+        end_id = self.tokenizer.end_of_text_id
+        return Completer(self.model, self.tokenizer, frozenset({end_id}), begin_id=end_id)
+
     def complete(
-        self, prompts: Sequence[str], plan: GeneratePlan, *, seed: int
+        self, prompts: Sequence[str | Prompt], plan: GeneratePlan, *, seed: int
     ) -> Iterator[Completion]:
-        """Yield the continuation of each prompt, in order; see `completion.complete`."""
-        return completion.complete(self.model, self.tokenizer, prompts, plan, seed=seed)
+        """Yield the continuations of each prompt, in order; see `Completer.complete`."""
+        return self.completer.complete(prompts, plan, seed=seed)
 
     def stream(
-        self, prompt: str, plan: GeneratePlan, *, seed: int
+        self, prompt: str | Prompt, plan: GeneratePlan, *, seed: int
     ) -> Generator[str, None, Completion]:
-        """Yield one continuation in pieces and return it whole; see `completion.stream`."""
-        return completion.stream(self.model, self.tokenizer, prompt, plan, seed=seed)
+        """Yield one continuation in pieces and return it whole; see `Completer.stream`."""
+        return self.completer.stream(prompt, plan, seed=seed)
 
 
 def load_transformer(directory: Path) -> Transformer:

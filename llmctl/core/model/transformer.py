@@ -84,9 +84,25 @@ class Transformer(nn.Module):
         """The matrix from states to logits, (V, D): the embedding's where they are tied."""
         return self.embedding.weight if self.output is None else self.output.weight
 
+    @property
+    def context_tokens(self) -> int:
+        """The longest sequence that can be read."""
+        return self.shape.context_tokens
+
+    def new_cache(self, batch_size: int, num_slots: int) -> KeyValueCache:
+        """Return an empty cache of so many rows and positions, where the weights are."""
+        weight = self.output_weight
+        return KeyValueCache(
+            self.shape, batch_size, num_slots, dtype=weight.dtype, device=weight.device
+        )
+
     def forward(self, tokens_BT: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """Return the logits of each next token, (B, T, V); see `hidden`."""
-        return functional.linear(self.hidden(tokens_BT, cache), self.output_weight)
+        return self.logits(self.hidden(tokens_BT, cache))
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Return the logits (…, V) of states (…, D) after the final norm."""
+        return functional.linear(states, self.output_weight)
 
     def hidden(self, tokens_BT: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """Return the states after the final norm, (B, T, D).
