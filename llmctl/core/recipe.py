@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
@@ -50,7 +50,10 @@ Strings = Annotated[tuple[str, ...], Field(strict=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+SamplerName = Literal["temperature", "top_k", "top_p", "min_p", "typical_p"]
+SamplerNames = Annotated[tuple[SamplerName, ...], Field(strict=False)]
 
 
 class _Plan(pydantic.BaseModel):
@@ -197,6 +200,10 @@ class GeneratePlan(_Plan):
     """What `llmctl run` continues at its end."""
     max_tokens: Count = 64
     """Tokens written at most."""
+    min_tokens: Annotated[int, Field(ge=0)] = 0
+    """Tokens written before the end of a text may be chosen."""
+    num_samples: Count = 1
+    """Continuations of each prompt."""
     temperature: NotNegative = 0.7
     """Divides the logits; 0 takes the likeliest token each time."""
     top_k: Count | None = None
@@ -205,8 +212,46 @@ class GeneratePlan(_Plan):
     """Choose among the likeliest tokens that together have this probability."""
     min_p: Share | None = None
     """Choose among tokens at least so likely relative to the likeliest."""
+    typical_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Choose among the tokens of this probability whose surprise is nearest to the expected."""
+    samplers: SamplerNames = ("temperature", "top_k", "top_p", "min_p", "typical_p")
+    """The order in which these act; one left out does not act."""
+    repetition_penalty: Positive = 1.0
+    """Divides the logits (multiplies negative ones) of tokens in prompt or text; 1: none."""
+    presence_penalty: Finite = 0.0
+    """Subtracted from the logits of tokens written so far; the prompt's do not count."""
+    frequency_penalty: Finite = 0.0
+    """Subtracted for each time a token has been written; the prompt's do not count."""
+    no_repeat_ngram: Count | None = None
+    """No run of so many tokens is written that the prompt or the text already holds."""
+    logit_bias: dict[Annotated[int, Field(ge=0, strict=False)], Finite] = {}
+    """Added to the logits of tokens, by their ids."""
     stop: Strings = ()
     """Texts that end the writing; not written themselves."""
+    time_limit_seconds: Positive | None = None
+    """A text ends after so long, counted from the reading of its prompt."""
+    num_beams: Count = 1
+    """More than 1: beam search, which draws nothing and for which `samplers` do not act."""
+    length_penalty: Finite = 1.0
+    """Beam search divides a text's log-probability by its length to this power."""
+    early_stopping: Literal[True, False, "never"] = False
+    """Beam search ends at num_beams texts (true), at unlikely better ones (false), at none."""
+
+    @pydantic.field_validator("samplers")
+    @classmethod
+    def _named_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        repeated = [name for index, name in enumerate(value) if name in value[:index]]
+        if repeated:
+            raise ValueError(f"{repeated[0]} is named twice; name each at most once")
+        return value
+
+    @pydantic.field_validator("num_beams")
+    @classmethod
+    def _enough_for_samples(cls, value: int, info: pydantic.ValidationInfo) -> int:
+        num_samples = info.data.get("num_samples")
+        if value > 1 and num_samples is not None and num_samples > value:
+            raise ValueError(f"must be at least num_samples, which is {num_samples}")
+        return value
 
 
 class Recipe(_Plan):

@@ -103,6 +103,23 @@ def read_config(directory: Path) -> dict[str, Any]:
     return config
 
 
+def read_generation_config(directory: Path) -> dict[str, Any]:
+    """Return generation_config.json; an empty one where there is none.
+
+    Raises:
+        DataError: It is no JSON object.
+    """
+    path = directory / GENERATION_CONFIG_NAME
+    return _read_json(path) if path.is_file() else {}
+
+
+def tokenizer_pair(directory: Path) -> tuple[Path, Path] | None:
+    """Return the paths of GPT-2's vocab.json and merges.txt where they stand alone."""
+    pair = directory / "vocab.json", directory / "merges.txt"
+    is_alone = not (directory / TOKENIZER_NAME).is_file()
+    return pair if is_alone and all(path.is_file() for path in pair) else None
+
+
 def tokenizer_file(directory: Path) -> Path:
     """Return the path of tokenizer.json.
 

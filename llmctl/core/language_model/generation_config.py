@@ -42,9 +42,7 @@ class GenerationConfig:
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-def generation_config(
-    config: Mapping[str, Any], generation: Mapping[str, Any]
-) -> GenerationConfig:
+def generation_config(config: Mapping[str, Any], generation: Mapping[str, Any]) -> GenerationConfig:
     """Read both files' contents.
 
     Raises:
@@ -61,9 +59,10 @@ def generation_config(
 
 def _ids(name: str, value: object) -> list[int]:
     values = value if isinstance(value, list) else [] if value is None else [value]
-    if not all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in values):
+    ids = [each for each in values if isinstance(each, int) and not isinstance(each, bool)]
+    if len(ids) != len(values) or any(each < 0 for each in ids):
         raise DataError(f"{name}: expected a token's id or a list of them, found {value!r}")
-    return values
+    return ids
 
 
 def _settings(generation: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from llmctl.core.artifacts import hub_files
 from llmctl.core.artifacts.hub_files import HubFiles
 from llmctl.core.artifacts.tensor_files import TensorFiles
 from llmctl.core.errors import DataError
-from llmctl.core.language_model import completion, scoring
-from llmctl.core.language_model.completion import Completion
+from llmctl.core.language_model import scoring
+from llmctl.core.language_model.completion import Completer, Completion, Prompt
 from llmctl.core.language_model.families import FAMILIES
 from llmctl.core.language_model.families.family import Family
+from llmctl.core.language_model.generation_config import GenerationConfig, generation_config
 from llmctl.core.language_model.scoring import TextScore
 from llmctl.core.model.architecture import Architecture
 from llmctl.core.model.device import DTYPES, resolve_device, resolve_dtype
@@ -33,12 +34,19 @@ class LanguageModel:
     Args:
         model: Filled with weights.
         tokenizer: The one it was trained with.
+        generation: Which tokens begin and end its texts, and how it likes to be asked; by
+            default the tokenizer's end of a text does both.
 
     Raises:
         DataError: The tokenizer has more entries than the model.
     """
 
-    def __init__(self, model: Transformer, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self,
+        model: Transformer,
+        tokenizer: Tokenizer,
+        generation: GenerationConfig | None = None,
+    ) -> None:
         if tokenizer.num_entries > model.vocab_size:
             raise DataError(
                 f"the tokenizer has {tokenizer.num_entries} entries and the model only "
@@ -46,6 +54,11 @@ class LanguageModel:
             )
         self.model = model
         self.tokenizer = tokenizer
+        if generation is None:
+            end_id = tokenizer.end_of_text_id
+            ends = frozenset[int]() if end_id is None else frozenset({end_id})
+            generation = GenerationConfig(end_id, ends)
+        self.generation = generation
 
     @classmethod
     def load(cls, path: Path, *, device: str = "auto", dtype: str = "auto") -> LanguageModel:
@@ -65,7 +78,8 @@ class LanguageModel:
         target = resolve_device(device)
         torch_dtype = DTYPES[resolve_dtype(dtype, target)]
         model = load_transformer(path, device=target, dtype=torch_dtype)
-        return cls(model, Tokenizer.from_file(hub_files.tokenizer_file(path)))
+        tokenizer = read_tokenizer(path)
+        return cls(model, tokenizer, read_generation_config(path))
 
     @property
     def device(self) -> torch.device:
@@ -74,19 +88,57 @@ class LanguageModel:
 
     def score(self, texts: Sequence[str]) -> list[TextScore]:
         """Score every token of each text; see `scoring.score_texts`."""
-        return scoring.score_texts(self.model, self.tokenizer, texts)
+        return scoring.score_texts(self.model, self.tokenizer, texts, self.generation.begin_id)
+
+    @property
+    def completer(self) -> Completer:
+        """What continues prompts with this model, and knows what ends and begins a text."""
+        generation = self.generation
+        return Completer(self.model, self.tokenizer, generation.stop_ids, generation.begin_id)
 
     def complete(
-        self, prompts: Sequence[str], plan: GeneratePlan, *, seed: int
+        self, prompts: Sequence[str | Prompt], plan: GeneratePlan, *, seed: int
     ) -> Iterator[Completion]:
-        """Yield the continuation of each prompt, in order; see `completion.complete`."""
-        return completion.complete(self.model, self.tokenizer, prompts, plan, seed=seed)
+        """Yield the continuations of each prompt, in order; see `Completer.complete`."""
+        return self.completer.complete(prompts, plan, seed=seed)
 
     def stream(
-        self, prompt: str, plan: GeneratePlan, *, seed: int
+        self, prompt: str | Prompt, plan: GeneratePlan, *, seed: int
     ) -> Generator[str, None, Completion]:
-        """Yield one continuation in pieces and return it whole; see `completion.stream`."""
-        return completion.stream(self.model, self.tokenizer, prompt, plan, seed=seed)
+        """Yield one continuation in pieces and return it whole; see `Completer.stream`."""
+        return self.completer.stream(prompt, plan, seed=seed)
+
+
+def read_tokenizer(directory: Path) -> Tokenizer:
+    """Read a model directory's tokenizer: tokenizer.json, or GPT-2's pair of files.
+
+    Raises:
+        MissingInputError: There is neither.
+        DataError: It is damaged, or of a kind that is not read.
+    """
+    pair = hub_files.tokenizer_pair(directory)
+    return (
+        Tokenizer.from_file(hub_files.tokenizer_file(directory))
+        if pair is None
+        else (Tokenizer.from_pair(*pair))
+    )
+
+
+def read_generation_config(directory: Path) -> GenerationConfig:
+    """Read what a model directory says of generation.
+
+    Raises:
+        MissingInputError: There is no config.json.
+        DataError: A file is damaged, or a setting not of its kind.
+    """
+    config, generation = (
+        hub_files.read_config(directory),
+        hub_files.read_generation_config(directory),
+    )
+    try:
+        return generation_config(config, generation)
+    except DataError as error:
+        raise DataError(f"{directory}: {error}") from error
 
 
 def load_transformer(
@@ -202,7 +254,7 @@ def write_language_model(
     family = WRITTEN_FAMILY
     if family.write is None:
         raise ValueError(f"{family.model_type} is never written anew")
-    end_id = Tokenizer.from_file(tokenizer_path).end_of_text_id
+    end_id = Tokenizer.from_file(tokenizer_path, lossless=True).end_of_text_id
     ends = {"bos_token_id": end_id, "eos_token_id": end_id}
     dtype = str(model.output_weight.dtype).removeprefix("torch.")
     files = HubFiles(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from llmctl.core.errors import DataError
 from llmctl.core.model.transformer import Transformer
 from llmctl.core.tokens.tokenizer import Tokenizer
 
@@ -83,12 +84,28 @@ def rolling_windows(ids: Sequence[int], text: int, begin_id: int, context: int) 
     return windows
 
 
-def score_texts(model: Transformer, tokenizer: Tokenizer, texts: Sequence[str]) -> list[TextScore]:
-    """Score every token of each text, the first given the end of another text.
+def score_texts(
+    model: Transformer, tokenizer: Tokenizer, texts: Sequence[str], begin_id: int | None
+) -> list[TextScore]:
+    """Score every token of each text, the first given what begins a text.
 
     Windows of all texts are read in batches of like lengths; a text's score does not
     depend on the others beyond the rounding of float32.
+
+    Args:
+        model: What scores.
+        tokenizer: Its own.
+        texts: Each scored by itself.
+        begin_id: The first token is predicted from it.
+
+    Raises:
+        DataError: There is no such token.
     """
+    if begin_id is None:
+        raise DataError(
+            "the model names no token that begins or ends a text (bos_token_id, eos_token_id), so "
+            "a text's first token has no probability"
+        )
     all_ids = tokenizer.encode_batch(list(texts))
     byte_lengths_V = tokenizer.byte_lengths().astype(np.int64)
     scores = [
@@ -99,7 +116,7 @@ def score_texts(model: Transformer, tokenizer: Tokenizer, texts: Sequence[str]) 
     windows = [
         window
         for text, ids in enumerate(all_ids)
-        for window in rolling_windows(ids, text, tokenizer.end_of_text_id, context)
+        for window in rolling_windows(ids, text, begin_id, context)
     ]
     for batch in _batches(windows):
         nats_N = _nats(model, batch)

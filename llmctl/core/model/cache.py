@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from llmctl.core.model.architecture import Architecture
 
@@ -96,3 +97,30 @@ class KeyValueCache:
         self._keys = [keys.index_select(0, index) for keys in self._keys]
         self._values = [values.index_select(0, index) for values in self._values]
         self.lengths = [self.lengths[row] for row in rows]
+
+    def grow(self, num_slots: int) -> None:
+        """Make room for more positions; what was read stays."""
+        extra = num_slots - self.num_slots
+        if extra <= 0:
+            return
+        self._keys = [functional.pad(keys, (0, 0, 0, extra)) for keys in self._keys]
+        self._values = [functional.pad(values, (0, 0, 0, extra)) for values in self._values]
+        self.num_slots = num_slots
+
+    def put(self, places: Sequence[int], other: KeyValueCache, rows: Sequence[int]) -> None:
+        """Give each place what a row of another cache has read; a row may go to several.
+
+        Raises:
+            ValueError: A row has read more tokens than there are slots.
+        """
+        lengths = [other.lengths[row] for row in rows]
+        num_slots = max(lengths, default=0)
+        if num_slots > self.num_slots:
+            raise ValueError(f"{num_slots} tokens do not fit into {self.num_slots} slots")
+        device = self._keys[0].device
+        into, index = torch.tensor(places, device=device), torch.tensor(rows, device=device)
+        for ours, theirs in ((self._keys, other._keys), (self._values, other._values)):
+            for layer, found in zip(ours, theirs, strict=True):
+                layer[into, :, :num_slots] = found.index_select(0, index)[:, :, :num_slots]
+        for place, length in zip(places, lengths, strict=True):
+            self.lengths[place] = length

@@ -151,7 +151,7 @@ def continuations(ours, theirs, prompts, num_tokens):
     written = [[] for _ in prompts]
     plan = GeneratePlan(temperature=0.0, max_tokens=num_tokens)
     for chosen in Generation(ours, prompts, plan, seed=0):
-        written[chosen.row].append(chosen.token_id)
+        written[chosen.request].append(chosen.token_id)
     return written, expected[:, padded.shape[1] :].tolist()
 
 
