@@ -29,7 +29,13 @@ _BOUNDS = {
     "multipleOf": "a multiple of {}",
     "minItems": "(at least {})",
 }
-_TYPES = {"integer": "integer", "number": "number", "boolean": "true or false", "string": "text"}
+_TYPES = {
+    "object": "mapping",
+    "integer": "integer",
+    "number": "number",
+    "boolean": "true or false",
+    "string": "text",
+}
 
 
 def reference() -> str:
@@ -101,8 +107,10 @@ def _table(fields: dict[str, Any], schema: dict[str, Any]) -> str:
 def _kind(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return ", or ".join(_kind(option) for option in schema["anyOf"])
-    if schema["type"] == "null":
+    if schema.get("type") == "null":
         return "null"
+    if "enum" in schema:
+        return " or ".join(json.dumps(value) for value in schema["enum"])
     kind = "list of texts" if schema["type"] == "array" else _TYPES[schema["type"]]
     bounds = [text.format(_number(schema[key])) for key, text in _BOUNDS.items() if key in schema]
     return f"{kind} {' and '.join(bounds)}".strip()

@@ -235,7 +235,7 @@ class GeneratePlan(_Plan):
     length_penalty: Finite = 1.0
     """Beam search divides a text's log-probability by its length to this power."""
     early_stopping: Literal[True, False, "never"] = False
-    """Beam search ends at num_beams texts (true), at unlikely better ones (false), at none."""
+    """Beam search ends with enough texts (true), or once better ones are unlikely, or cannot be."""
 
     @pydantic.field_validator("samplers")
     @classmethod
