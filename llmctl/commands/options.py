@@ -43,3 +43,14 @@ Model = Annotated[
     str | None,
     typer.Option("-m", "--model", help="A model directory or a run's name; else the newest."),
 ]
+
+
+def found_model(reference: str | None, *, quiet: bool) -> Path:
+    """Return the model's directory; stderr says which, unless it was named by its path."""
+    from llmctl.core.artifacts.run_directory import find_model
+    from llmctl.core.recipe import runs_directory
+
+    path = find_model(reference, runs_directory())
+    if not quiet and (reference is None or not Path(reference).is_dir()):
+        typer.echo(f"model: {path}", err=True)
+    return path

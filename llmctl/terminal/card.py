@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from llmctl.core.summary import Summary
-from llmctl.terminal.watcher import visible
+from llmctl.terminal.visible import visible
 
 SAMPLE_CHARACTERS = 160
 

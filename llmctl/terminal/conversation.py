@@ -17,7 +17,7 @@ from llmctl.core import atomic
 from llmctl.core.artifacts.documents import json_bytes
 from llmctl.core.errors import LlmctlError, OutputError, UsageError
 from llmctl.core.tokens.chat_template import Message
-from llmctl.terminal.watcher import visible
+from llmctl.terminal.visible import visible
 from llmctl.terminal.writer import DIM, PLAIN, has_colours
 
 QUOTES = '"""'

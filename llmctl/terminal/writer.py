@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from llmctl.terminal.watcher import visible
+from llmctl.terminal.visible import visible
 
 DIM, PLAIN = "\x1b[2m", "\x1b[22m"
 

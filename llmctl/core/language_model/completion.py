@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmctl.core.decoding.beam_search import beam_search
 from llmctl.core.decoding.generation import (
@@ -52,6 +53,8 @@ class Completion:
         sample: Which continuation of the prompt, from 0; of a beam search the rank.
         logprobs: Each token's log-probability as the model has it, in nats, if asked for.
         score: Of a beam search; see `beam_search.Beam`.
+        prompt_seconds: From the prompt's turn to the first token.
+        decode_seconds: From the first token to the last.
     """
 
     prompt: str
@@ -62,6 +65,8 @@ class Completion:
     sample: int = 0
     logprobs: tuple[float, ...] | None = None
     score: float | None = None
+    prompt_seconds: float = field(default=0.0, compare=False)
+    decode_seconds: float = field(default=0.0, compare=False)
 
 
 class _Writing:
@@ -74,12 +79,16 @@ class _Writing:
         self._token_ids: list[int] = []
         self._logprobs: list[float] = []
         self._pieces: list[str] = []
+        self._begun = time.perf_counter()
+        self._first: float | None = None
         self.score: float | None = None
         self.completion: Completion | None = None
 
     def take(self, chosen: Chosen) -> str:
         """Add a token; return the text that is certain by now and was not returned before."""
         reason = chosen.finish_reason
+        now = time.perf_counter()
+        first = self._first = now if self._first is None else self._first
         piece = ""
         if reason != "stop":
             self._token_ids.append(chosen.token_id)
@@ -103,6 +112,8 @@ class _Writing:
                 sample=chosen.sample,
                 logprobs=None if chosen.logprob is None else tuple(self._logprobs),
                 score=self.score,
+                prompt_seconds=first - self._begun,
+                decode_seconds=now - first,
             )
         return piece
 
