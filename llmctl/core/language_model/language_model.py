@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from llmctl.core.artifacts import hub_files
-from llmctl.core.artifacts.hub_files import HubFiles, TensorFile
+from llmctl.core.artifacts.hub_files import HubFiles
+from llmctl.core.artifacts.tensor_files import TensorFiles
 from llmctl.core.errors import DataError
 from llmctl.core.language_model import completion, scoring
 from llmctl.core.language_model.completion import Completion
@@ -101,10 +102,12 @@ def load_transformer(directory: Path) -> Transformer:
         shape, vocab_size = family.shape_from_config(config)
     except DataError as error:
         raise DataError(f"{directory}: {error}") from error
-    names = _check_tensors(TensorFile(directory), family, shape, vocab_size)
+    files = TensorFiles(directory)
+    names = _check_tensors(files, family, shape, vocab_size)
     with torch.device("meta"):
         model = Transformer(shape, vocab_size)
-    model.load_state_dict(TensorFile(directory).read(names), assign=True)
+    tensors = dict(files.read(names.values()))
+    model.load_state_dict({ours: tensors[theirs] for ours, theirs in names.items()}, assign=True)
     return model
 
 
@@ -118,19 +121,19 @@ def _family(model_type: object, directory: Path) -> Family:
 
 
 def _check_tensors(
-    file: TensorFile, family: Family, shape: ModelShape, vocab_size: int
+    files: TensorFiles, family: Family, shape: ModelShape, vocab_size: int
 ) -> dict[str, str]:
     """Return our name → the file's of every parameter, each one's shape compared."""
     # A config may claim any number of layers; this stops at the first without tensors.
     names: dict[str, str] = {}
     for ours, theirs in family.names(shape):
-        file.require_name(theirs)
+        files.require_name(theirs)
         names[ours] = theirs
     with torch.device("meta"):
         parameters = dict(Transformer(shape, vocab_size).named_parameters())
     for ours, theirs in names.items():
-        file.require(theirs, tuple(parameters[ours].shape))
-    file.refuse_others(frozenset(names.values()) | {family.output_name})
+        files.require(theirs, tuple(parameters[ours].shape))
+    files.refuse_others(frozenset(names.values()) | {family.output_name})
     return names
 
 
