@@ -71,9 +71,12 @@ def main() -> None:
     A user's error is one plain message on stderr and its class's exit code. An end by
     signal is an end by that very signal, so that a shell's loop around llmctl ends too.
     """
-    # Threads that spin while they wait for one another make a busy machine ten times slower,
-    # and an idle one no faster. Read when torch is first imported.
+    # Threads that spin long while they wait for one another make a busy machine ten times
+    # slower; some microseconds of it let small products, such as those of one token, begin
+    # at once. Read when torch is first imported, the second by GNU's OpenMP alone.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if os.environ["OMP_WAIT_POLICY"] == "PASSIVE":
+        os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     # A reader that closes its end of the pipe, such as `head`, ends us quietly.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # Outside of the work that ends in good order, an interrupt ends us as it would anyone: by

@@ -326,7 +326,7 @@ def test_signal_during_a_long_step_drops_the_step(server, folder):
         "model.num_layers=6",
     )
     command = server.start(*EVAL, *wide, cwd=folder).until("rename", r"training/decisions\.json$")
-    time.sleep(0.2)  # it is at the first step
+    time.sleep(0.5)  # it is at the first step
     sent = time.monotonic()
 
     ended = command.send(signal.SIGTERM).wait()

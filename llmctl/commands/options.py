@@ -51,6 +51,6 @@ def found_model(reference: str | None, *, quiet: bool) -> Path:
     from llmctl.core.recipe import runs_directory
 
     path = find_model(reference, runs_directory())
-    if not quiet and (reference is None or not Path(reference).is_dir()):
+    if reference is None and not quiet:
         typer.echo(f"model: {path}", err=True)
     return path

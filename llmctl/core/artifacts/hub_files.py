@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 from torch import Tensor
 
@@ -27,10 +26,7 @@ TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
 WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
 CARD_NAME = "README.md"
-_DTYPES_READ = ("F32", "F16", "BF16")
-_PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-
-Shape = tuple[int, ...]
+LARGEST_JSON_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -90,10 +86,10 @@ def read_config(directory: Path) -> dict[str, Any]:
         MissingInputError: There is none.
         DataError: It is no JSON object, or it asks for code of its own.
     """
-    config = _read_json(directory / CONFIG_NAME)
+    config = read_json(directory / CONFIG_NAME)
     tokenizer_config_path = directory / TOKENIZER_CONFIG_NAME
     asking = [directory / CONFIG_NAME] if "auto_map" in config else []
-    if tokenizer_config_path.is_file() and "auto_map" in _read_json(tokenizer_config_path):
+    if tokenizer_config_path.is_file() and "auto_map" in read_json(tokenizer_config_path):
         asking.append(tokenizer_config_path)
     if asking:
         raise DataError(
@@ -110,7 +106,7 @@ def read_generation_config(directory: Path) -> dict[str, Any]:
         DataError: It is no JSON object.
     """
     path = directory / GENERATION_CONFIG_NAME
-    return _read_json(path) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def tokenizer_pair(directory: Path) -> tuple[Path, Path] | None:
@@ -132,9 +128,19 @@ def tokenizer_file(directory: Path) -> Path:
     return path
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, largest_bytes: int = LARGEST_JSON_BYTES) -> dict[str, Any]:
+    """Return the JSON object that a file of a model directory holds.
+
+    Raises:
+        MissingInputError: There is no such file.
+        DataError: It is no JSON object, or a larger one than any model needs.
+    """
     try:
-        found = json.loads(path.read_bytes())
+        with path.open("rb") as handle:
+            data = handle.read(largest_bytes + 1)
+        if len(data) > largest_bytes:
+            raise DataError(f"{path}: too large; at most {largest_bytes:,} bytes are read")
+        found = json.loads(data)
     except FileNotFoundError as error:
         raise MissingInputError(f"{path}: not found; is this a model directory?") from error
     except (ValueError, RecursionError) as error:
@@ -144,100 +150,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise DataError(f"{path}: expected a JSON object, found a {type(found).__name__}")
     return found
-
-
-class TensorFile:
-    """The header of model.safetensors: names, shapes and types, no tensor read yet.
-
-    Args:
-        directory: The model directory.
-
-    Raises:
-        MissingInputError: There is no such file; pickled weights are no substitute.
-        DataError: It is damaged or cut short.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self.path = directory / WEIGHTS_NAME
-        if not self.path.is_file():
-            raise MissingInputError(_why_no_weights(directory))
-        self.shapes: dict[str, Shape] = {}
-        self.dtypes: dict[str, str] = {}
-        try:
-            with safetensors.safe_open(self.path, framework="pt") as handle:
-                names: list[str] = handle.keys()
-                for name in names:
-                    part = handle.get_slice(name)
-                    self.shapes[name] = tuple(part.get_shape())
-                    self.dtypes[name] = part.get_dtype()
-        except (safetensors.SafetensorError, OSError) as error:
-            raise DataError(
-                f"{self.path}: damaged or cut short: {error}; fetch or write it again"
-            ) from error
-
-    def require_name(self, name: str) -> None:
-        """Check that there is a tensor of that name.
-
-        Raises:
-            DataError: It is missing.
-        """
-        if name not in self.shapes:
-            raise DataError(f"{self.path}: tensor {name} is missing, which {CONFIG_NAME} calls for")
-
-    def require(self, name: str, shape: Shape) -> None:
-        """Check that a tensor is there as the config says.
-
-        Raises:
-            DataError: It is missing, or has another shape or a type that cannot be read.
-        """
-        self.require_name(name)
-        if self.shapes[name] != shape:
-            raise DataError(
-                f"{self.path}: {name} has the shape {list(self.shapes[name])}, "
-                f"and by {CONFIG_NAME} it should be {list(shape)}"
-            )
-        if self.dtypes[name] not in _DTYPES_READ:
-            raise DataError(
-                f"{self.path}: {name} is of type {self.dtypes[name]}; "
-                f"expected one of {', '.join(_DTYPES_READ)}"
-            )
-
-    def refuse_others(self, known: frozenset[str]) -> None:
-        """Refuse tensors that nothing would read: a model with them computes something else.
-
-        Raises:
-            DataError: There is one.
-        """
-        others = sorted(self.shapes.keys() - known)
-        if others:
-            raise DataError(
-                f"{self.path}: {len(others)} tensors have no place in the model that "
-                f"{CONFIG_NAME} describes, the first being {others[0]}"
-            )
-
-    def read(self, names: Mapping[str, str]) -> dict[str, Tensor]:
-        """Return tensors under new names.
-
-        Args:
-            names: New name → name in the file.
-
-        Raises:
-            DataError: The file was damaged in the meantime.
-        """
-        try:
-            with safetensors.safe_open(self.path, framework="pt") as handle:
-                return {new: handle.get_tensor(name) for new, name in names.items()}
-        except (safetensors.SafetensorError, OSError) as error:
-            raise DataError(f"{self.path}: damaged: {error}") from error
-
-
-def _why_no_weights(directory: Path) -> str:
-    if (directory / INDEX_NAME).is_file():
-        return f"{directory / INDEX_NAME}: weights in several files cannot be read yet"
-    pickles = sorted(path.name for pattern in _PICKLE_PATTERNS for path in directory.glob(pattern))
-    if pickles:
-        return (
-            f"{directory / WEIGHTS_NAME}: not found; {pickles[0]} may be a pickle, which can run "
-            "code and is never opened; convert it to safetensors"
-        )
-    return f"{directory / WEIGHTS_NAME}: not found; is this a model directory?"

@@ -55,10 +55,8 @@ class _Filtering:
             total_B1 = (self.logits_BV / self.temperature).exp_().sum(-1, keepdim=True).double()
         else:
             total_B1 = weights_BC.sum(-1, keepdim=True)
-        reached_B1 = weights_BC.sum(-1, keepdim=True) >= p * total_B1
-        least_B1 = least_of_top_p(self.values_BC, weights_BC, total_B1, p)
-        self.settled_B1 = self.settled_B1 & reached_B1
-        self.raise_least(least_B1)
+        # Where the candidates do not reach p, this is the last of them, which settles nothing.
+        self.raise_least(least_of_top_p(self.values_BC, weights_BC, total_B1, p))
 
 
 def likely_candidates(

@@ -195,7 +195,7 @@ def check_tensors(files: TensorFiles, family: Family, architecture: Architecture
     # A config may claim any number of layers, and each takes memory to be described.
     if len(architecture.layers) > len(files.shapes):
         raise DataError(
-            f"{files.directory}: {hub_files.CONFIG_NAME} calls for {len(architecture.layers):,} "
+            f"{files.path}: {hub_files.CONFIG_NAME} calls for {len(architecture.layers):,} "
             f"layers, and the weights consist of {len(files.shapes):,} tensors only"
         )
     with torch.device("meta"):

@@ -134,6 +134,7 @@ FILTERS = {
     "top-p": {"top_p": 0.6},
     "top-p, flat": {"top_p": 0.9, "temperature": 3.0},
     "min-p": {"min_p": 0.05},
+    "min-p, flat": {"min_p": 0.1, "temperature": 2.0},
     "min-p, nearly all": {"min_p": 1e-4},
     "warm last": {
         "top_k": 30,

@@ -167,6 +167,37 @@ def test_beams_are_its_beams(models, length_penalty, early_stopping, stop_ids):
         assert min(lengths) < 12, "no text ended early: the test is void"
 
 
+@pytest.mark.parametrize("length_penalty", [0.5, 1.0, 1.5, 3.0])
+@pytest.mark.parametrize("early_stopping", [False, "never"])
+@pytest.mark.parametrize("bias", [1.5, 3.0])
+def test_beams_go_on_beside_many_likely_ends(models, length_penalty, early_stopping, bias):
+    ours, theirs = models
+    stop_ids = (3, 7, 11, 12, 20, 25)
+    for prompt in ([5, 6, 7], [1], [9, 8, 7, 6, 5, 4, 2]):
+        texts, scores = its_beams(
+            theirs,
+            prompt,
+            stop_ids,
+            num_beams=3,
+            num_return_sequences=3,
+            length_penalty=length_penalty,
+            early_stopping=early_stopping,
+            sequence_bias=[[[token], bias] for token in stop_ids],
+        )
+        plan = GeneratePlan(
+            num_beams=3,
+            num_samples=3,
+            max_tokens=12,
+            length_penalty=length_penalty,
+            early_stopping=early_stopping,
+            logit_bias=dict.fromkeys(stop_ids, bias),
+        )
+        beams = beam_search(ours, Request(0, prompt), plan, stop_ids=frozenset(stop_ids))
+
+        assert [beam.token_ids for beam in beams] == texts
+        assert [beam.score for beam in beams] == pytest.approx(scores, abs=1e-4)
+
+
 def test_penalised_beams_are_its_beams(models):
     ours, theirs = models
     prompt = [5, 6, 7, 5, 6]

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import llmctl
+from llmctl.core.decoding import generation
 from llmctl.core.decoding.generation import Generation
 from llmctl.core.errors import DataError, MissingInputError, UsageError
 from llmctl.core.language_model import completion
@@ -58,6 +59,18 @@ def test_a_stop_string_ends_the_text_and_is_no_part_of_it(language_model):
     assert done.text == text[: text.index(stop)]
     assert done.finish_reason == "stop"
     assert len(done.token_ids) < 20
+
+
+def test_nothing_is_written_after_a_stop_string(language_model, monkeypatch):
+    text = complete(language_model, ["The world is"], GREEDY)[0].text
+    plan = GREEDY.model_copy(update={"stop": (text[2:4],)})
+    steps = []
+    choose = generation.choose
+    monkeypatch.setattr(generation, "choose", lambda *given: steps.append(1) or choose(*given))
+
+    done = complete(language_model, ["The world is"], plan)[0]
+
+    assert len(steps) == len(done.token_ids) < 20
 
 
 def test_what_a_stop_string_held_back_comes_at_the_end(language_model):
@@ -213,6 +226,16 @@ def test_beams_are_completions_with_a_score(completer):
     stop = whole.text[3:6]
     cut = next(completer.complete([PROMPTS[0]], plan.model_copy(update={"stop": (stop,)}), seed=0))
     assert (cut.text, cut.finish_reason) == (whole.text[: whole.text.index(stop)], "stop")
+
+
+def test_where_there_are_fewer_beams_than_asked_for_the_rest_comes_in_order(completer):
+    plan = GeneratePlan(num_beams=301, num_samples=301, max_tokens=1)
+
+    found = list(completer.complete(PROMPTS[:2], plan, seed=0))
+
+    assert [(done.prompt, done.sample) for done in found] == [
+        (prompt, rank) for prompt in PROMPTS[:2] for rank in range(300)
+    ]
 
 
 def test_time_ends_a_completion(completer):

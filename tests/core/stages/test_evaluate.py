@@ -35,9 +35,7 @@ class BitPerByteModel:
 
     device = "cpu"
     tokenizer = SimpleNamespace(vocab_size=256)
-    model = SimpleNamespace(
-        shape=SimpleNamespace(context_tokens=64), parameters=lambda: [np.zeros(3)]
-    )
+    model = SimpleNamespace(context_tokens=64, parameters=lambda: [np.zeros(3)])
 
     def __init__(self):
         self.calls = []
