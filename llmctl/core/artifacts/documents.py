@@ -191,7 +191,7 @@ def _read_text(chunks: Iterable[bytes], source: str) -> Iterator[Document | Unre
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        yield Unreadable(f"{source}:{line}", _not_utf8(error))
+        yield Unreadable(f"{source}:{line}", not_utf8(error))
         return
     yield Document(source, source, UNKNOWN_LANGUAGE, text)
 
@@ -220,16 +220,16 @@ def _read_records(
 def _record(line: bytes, source: str, number: int, text_field: str) -> Document:
     record = _parsed(line)
     if not isinstance(record, dict):
-        raise ValueError(f"expected an object, found {_named_type(record)}")
+        raise ValueError(f"expected an object, found {named_type(record)}")
     if text_field not in record:
         fields = ", ".join(map(str, record)) or "none"
-        raise ValueError(f"no field {text_field!r} (fields: {_shortened(fields)})")
+        raise ValueError(f"no field {text_field!r} (fields: {shortened(fields)})")
     text = record.pop(text_field)
     if not isinstance(text, str):
-        raise ValueError(f"{text_field!r} is {_named_type(text)}, not a string")
+        raise ValueError(f"{text_field!r} is {named_type(text)}, not a string")
     if not text.strip():
         raise ValueError(f"{text_field!r} is empty")
-    if _deeper_than(record, MAX_NESTING):
+    if deeper_than(record, MAX_NESTING):
         raise ValueError(f"nested deeper than {MAX_NESTING} levels")
     own = record.get("id")
     if isinstance(own, str | int) and not isinstance(own, bool):
@@ -247,7 +247,7 @@ def _parsed(line: bytes) -> Any:
     try:
         return _writable(json.loads(line.decode("utf-8")))
     except UnicodeDecodeError as error:
-        raise ValueError(_not_utf8(error)) from None
+        raise ValueError(not_utf8(error)) from None
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg}, column {error.colno}") from None
     except RecursionError:
@@ -266,24 +266,28 @@ def _writable(value: Any) -> Any:
     return value
 
 
-def _deeper_than(value: Any, levels: int) -> bool:
+def deeper_than(value: Any, levels: int) -> bool:
+    """Tell whether lists and objects are nested in one another more often than that."""
     if isinstance(value, dict):
         items = value.values()
     elif isinstance(value, list):
         items = value
     else:
         return False
-    return levels == 0 or any(_deeper_than(item, levels - 1) for item in items)
+    return levels == 0 or any(deeper_than(item, levels - 1) for item in items)
 
 
-def _not_utf8(error: UnicodeDecodeError) -> str:
+def not_utf8(error: UnicodeDecodeError) -> str:
+    """Say which byte is none of UTF-8."""
     return f"invalid UTF-8: {error.reason} 0x{error.object[error.start]:02x}"
 
 
-def _named_type(value: Any) -> str:
+def named_type(value: Any) -> str:
+    """Say what a JSON value is, for a message."""
     names = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
     return "null" if value is None else names.get(type(value), "a number")
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """Return the beginning of a long text, for a message."""
     return text if len(text) <= 80 else text[:79] + "…"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from llmctl.core.decoding.beam_search import beam_search
@@ -164,6 +164,7 @@ class Completer:
         *,
         seed: int,
         with_logprobs: bool = False,
+        check: Callable[[], None] | None = None,
     ) -> Iterator[tuple[int, Completion | DataError]]:
         """Yield each continuation as soon as it is there, with the number of its prompt.
 
@@ -175,12 +176,14 @@ class Completer:
             plan: What to write.
             seed: Of every draw.
             with_logprobs: Tell each token's log-probability.
+            check: Called after every token; raises where the work should end early.
 
         Raises:
             UsageError: A stop string is empty, or a bias is for no token.
             NumericsError: The model's logits are not finite.
         """
-        return _as_ready(_Job(self, prompts, plan, seed, with_logprobs, refuse=True))
+        job = _Job(self, prompts, plan, seed, with_logprobs, refuse=True)
+        return _as_ready(job, check or _go_on)
 
     def stream(
         self, prompt: str | Prompt, plan: GeneratePlan, *, seed: int, with_logprobs: bool = False
@@ -314,12 +317,17 @@ class _Job:
                 del self._writings[request.number, sample]
 
 
-def _as_ready(job: _Job) -> Iterator[tuple[int, Completion | DataError]]:
+def _go_on() -> None:
+    """Never end early."""
+
+
+def _as_ready(job: _Job, check: Callable[[], None]) -> Iterator[tuple[int, Completion | DataError]]:
     for number, _, completion in job:
         yield from job.refused
         job.refused.clear()
         if completion is not None:
             yield number, completion
+        check()
     yield from job.refused
 
 
