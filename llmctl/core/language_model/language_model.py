@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from reprlib import repr as shortened
 
 import torch
 from torch import Tensor
@@ -180,7 +181,7 @@ def load_transformer(
 def _family(model_type: object, directory: Path) -> Family:
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise DataError(
-            f"{directory / hub_files.CONFIG_NAME}: unknown model_type {model_type!r}; "
+            f"{directory / hub_files.CONFIG_NAME}: unknown model_type {shortened(model_type)}; "
             f"known: {', '.join(sorted(FAMILIES))}"
         )
     return FAMILIES[model_type]
@@ -192,11 +193,13 @@ def check_tensors(files: TensorFiles, family: Family, architecture: Architecture
     Raises:
         DataError: They do not.
     """
-    # A config may claim any number of layers, and each takes memory to be described.
-    if len(architecture.layers) > len(files.shapes):
+    # A config may claim any number of layers and experts, and each takes memory to be described.
+    num_experts = sum(layer.experts.num_experts for layer in architecture.layers if layer.experts)
+    if len(architecture.layers) + num_experts > len(files.shapes):
+        experts = f" and {num_experts:,} experts" if num_experts else ""
         raise DataError(
             f"{files.path}: {hub_files.CONFIG_NAME} calls for {len(architecture.layers):,} "
-            f"layers, and the weights consist of {len(files.shapes):,} tensors only"
+            f"layers{experts}, and the weights consist of {len(files.shapes):,} tensors only"
         )
     with torch.device("meta"):
         model = Transformer(architecture)
