@@ -59,7 +59,7 @@ class LanguageModel:
             end_id = tokenizer.end_of_text_id
             ends = frozenset[int]() if end_id is None else frozenset({end_id})
             generation = GenerationConfig(end_id, ends)
-        self.generation = generation
+        self.generation = generation.within(model.vocab_size)
 
     @classmethod
     def load(cls, path: Path, *, device: str = "auto", dtype: str = "auto") -> LanguageModel:
