@@ -73,7 +73,9 @@ def _ids(name: str, value: object) -> list[int]:
     values = value if isinstance(value, list) else [] if value is None else [value]
     ids = [each for each in values if isinstance(each, int) and not isinstance(each, bool)]
     if len(ids) != len(values) or any(each < 0 for each in ids):
-        raise DataError(f"{name}: expected a token's id or a list of them, found {shortened(value)}")
+        raise DataError(
+            f"{name}: expected a token's id or a list of them, found {shortened(value)}"
+        )
     return ids
 
 

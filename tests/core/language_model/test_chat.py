@@ -189,13 +189,16 @@ def test_after_a_reply_that_was_stopped_the_next_is_as_ever(opened, chat_model):
         assert chat.reply(HELLO, lambda _: None) == drawn(chat_model, chat, HELLO, SAMPLED, 1)
 
 
-def test_refuses_what_the_template_refuses_and_what_is_too_long(opened):
-    with opened("{{ raise_exception('no 系统 here') if messages|length > 1 }}") as chat:
-        with pytest.raises(DataError, match="refuses the conversation: no 系统 here"):
-            chat.reply(chat.opening("你好", "x"), print)
-    with opened() as chat:
-        with pytest.raises(DataError, match="tokens and the model's context holds 48; shorten"):
-            chat.reply([{"role": "user", "content": "你好" * 40}], print)
+@pytest.mark.parametrize(
+    ("source", "content", "message"),
+    [
+        ("{{ raise_exception('no 系统') }}", "你好", "refuses the conversation: no 系统"),
+        (CHATML, "你好" * 40, "tokens and the model's context holds 48; shorten the prompt"),
+    ],
+)
+def test_refuses_what_the_template_refuses_and_what_is_too_long(source, content, message, opened):
+    with opened(source) as chat, pytest.raises(DataError, match=message):
+        chat.reply(chat.opening(content, None), print)
 
 
 # ------------------------------------------------------------------ settings

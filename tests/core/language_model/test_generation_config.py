@@ -74,7 +74,9 @@ def test_which_tokens_begin_and_end_a_text(config, generation, begin_id, stop_id
         ),
         pytest.param({"top_k": 0, "no_repeat_ngram_size": 0}, {}, id="0 is off"),
         pytest.param({"top_p": None, "temperature": None}, {}, id="null is as if not there"),
-        pytest.param({"temperature": 1, "top_p": 1}, {"temperature": 1.0, "top_p": 1.0}, id="whole"),
+        pytest.param(
+            {"temperature": 1, "top_p": 1}, {"temperature": 1.0, "top_p": 1.0}, id="whole"
+        ),
         pytest.param({"temperature": 0.0}, {"temperature": 0.0}, id="greedy"),
         pytest.param(
             {"do_sample": False, "temperature": 0.6, "top_p": 0.8},

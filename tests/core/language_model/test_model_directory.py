@@ -127,7 +127,7 @@ def test_old_spellings_are_read(model_directory):
         ({"hidden_size": 2**20, "num_attention_heads": 2**20, "head_dim": 2**20}, r"should be"),
         ({"vocab_size": 10**6}, r"should be \[1000000, 32\]"),
         ({"num_hidden_layers": 1000}, r"1,000 layers, and the weights consist of 24 tensors"),
-        ({"num_hidden_layers": 10**6}, r"num_hidden_layers: expected a whole number from 1 to 4096"),
+        ({"num_hidden_layers": 10**6}, r"num_hidden_layers: expected a whole number from 1 to 4"),
         ({"num_hidden_layers": 3}, r"tensor model.layers.2.* is missing"),
         ({"num_hidden_layers": 1}, r"tensors have no place .* first being .model.layers.1.input"),
         ({"max_position_embeddings": 0}, r"max_position_embeddings: expected a whole number"),
