@@ -118,13 +118,14 @@ def logit_biases(model: LanguageModel, assignments: Sequence[str]) -> dict[int, 
     """
     biases: dict[int, float] = {}
     for assignment in assignments:
-        token, _, bias = assignment.rpartition("=")
+        token, equals, bias = assignment.rpartition("=")
         try:
-            biases[token_id(model, token)] = float(bias)
+            value = float(bias if equals else "")
         except ValueError:
             raise UsageError(
                 f"{assignment!r}: expected TOKEN=BIAS, such as 1234=-5 or Paris=2"
             ) from None
+        biases[token_id(model, token)] = value
     return biases
 
 
