@@ -153,7 +153,7 @@ def test_an_index_that_is_none(content, checkpoint, generate):
 
 
 def test_a_missing_shard_is_named(checkpoint, generate):
-    split_weights(checkpoint, **{"further": "b.safetensors"})
+    split_weights(checkpoint, further="b.safetensors")
 
     assert refused(generate(), NO_INPUT, "b.safetensors: not found", "may be incomplete")
 
