@@ -41,7 +41,7 @@ def generate(
 
     What is not given is as in a recipe's `generate` section by default.
     """
-    from llmctl.commands.stage_command import print_json
+    from llmctl.commands.stage_command import print_json, watched
     from llmctl.core.artifacts.run_directory import find_model
     from llmctl.core.errors import UsageError
     from llmctl.core.recipe import generation_plan, runs_directory
@@ -59,8 +59,9 @@ def generate(
         min_p=min_p,
         stop=tuple(stop) if stop else None,
     )
-    path = find_model(model, runs_directory())
-    if model is None and not quiet:
+    with watched(quiet=quiet) as progress:
+        path = find_model(model, runs_directory(), progress)
+    if str(path) != model and not quiet:
         typer.echo(f"model: {path}", err=True)
     language_model = open_model(path, device=device, dtype=dtype)
     seed = drawn_seed() if seed is None else seed

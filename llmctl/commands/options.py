@@ -41,5 +41,7 @@ Restart = Annotated[
 Seed = Annotated[int | None, typer.Option(help="Decides what is drawn.")]
 Model = Annotated[
     str | None,
-    typer.Option("-m", "--model", help="A model directory or a run's name; else the newest."),
+    typer.Option(
+        "-m", "--model", help="A model directory, a run's name or a Hub id; else the newest."
+    ),
 ]
