@@ -36,7 +36,7 @@ DTYPES_READ: dict[str, torch.dtype] = {
 }
 _LARGEST_HEADER_BYTES = 64 * 2**20
 _LENGTH_BYTES = 8
-# Mapped and converted at a time: larger pieces are no faster into a contiguous target, and
+# Mapped and converted at a time: larger pieces are hardly faster into a contiguous target, and
 # into a transposed one a quarter as fast, since they leave the processor's cache.
 _PIECE_BYTES = 2 * 2**20
 _PICKLE_PATTERNS = ("*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.ckpt", "*.pkl")
