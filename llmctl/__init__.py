@@ -45,7 +45,8 @@ def load(path: str | Path, device: str = "auto", dtype: str = "auto") -> Model:
     """Load a model.
 
     Args:
-        path: A model directory in Hugging Face's layout, or the name of a run.
+        path: A model directory in Hugging Face's layout, the name of a run, or an id of the
+            Hugging Face Hub.
         device: auto, cpu, cuda or mps.
         dtype: auto, float32, bfloat16 or float16.
 
