@@ -316,7 +316,7 @@ def test_signals_during_training_end_in_good_order(server, folder, undisturbed):
 
 
 def test_signal_during_a_long_step_drops_the_step(server, folder):
-    set_train(folder, tokens_per_step=16384, num_validations=0, num_samples=0)
+    set_train(folder, tokens_per_step=65536, num_validations=0, num_samples=0)
     wide = (
         "--set",
         "model.width=128",
