@@ -45,6 +45,17 @@ Model = Annotated[
         "-m", "--model", help="A model directory, a run's name or a Hub id; else the newest."
     ),
 ]
+Temperature = Annotated[
+    float | None,
+    typer.Option("--temperature", "--temp", min=0, help="Divides the logits; 0 is greedy."),
+]
+TopK = Annotated[int | None, typer.Option(min=1, help="Only the k likeliest tokens.")]
+TopP = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Only the likeliest of this probability.")
+]
+MinP = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Only tokens so likely beside the likeliest.")
+]
 
 
 def found_model(reference: str | None, *, quiet: bool) -> Path:

@@ -152,6 +152,7 @@ class Transformer(nn.Module):
         tokens_BT: Tensor,
         cache: KeyValueCache | None = None,
         lengths: Sequence[int] | None = None,
+        num_blocks: int | None = None,
     ) -> Tensor:
         """Return the states after the final norm, (B, T, D).
 
@@ -160,15 +161,16 @@ class Transformer(nn.Module):
             cache: Earlier tokens of the same rows; these are appended to it.
             lengths: Of each row's whole text, where these tokens are a chunk of it or end
                 in padding; by default the row ends with these tokens.
+            num_blocks: Return the stream after so many blocks instead, without the norm.
 
         Raises:
             ValueError: More tokens than the context or the cache holds.
         """
         reading = self._reading(tokens_BT, cache, lengths)
         x_BTD = self._embed(tokens_BT, reading)
-        for block in self.blocks:
+        for block in self.blocks[:num_blocks]:
             x_BTD = block(x_BTD, reading)
-        return self.final_norm(x_BTD)
+        return self.final_norm(x_BTD) if num_blocks is None else x_BTD
 
     @torch.inference_mode()
     def trace(self, tokens_BT: Tensor, watched: Iterable[int] | None = None) -> Trace:
