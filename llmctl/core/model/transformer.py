@@ -92,6 +92,10 @@ class Transformer(nn.Module):
         self.final_norm = make_norm(width, architecture.norm)
         self.output = None if architecture.tie_embeddings else Projection(width, vocab_size)
         self._tables: dict[tuple[Rotary, int], Tables] = {}
+        rotaries = dict.fromkeys(layer.rotary for layer in architecture.layers if layer.rotary)
+        self._scalings_by_length = [
+            rotary.scaling for rotary in rotaries if rotary.scaling.depends_on_length
+        ]
 
     @property
     def context_tokens(self) -> int:
@@ -197,11 +201,7 @@ class Transformer(nn.Module):
         A cache made in other regimes than those of the row's new length holds keys that
         the new tokens must not meet: the row has to be read anew.
         """
-        return tuple(rotary.scaling.regime(num_tokens) for rotary in self._rotaries())
-
-    def _rotaries(self) -> list[Rotary]:
-        distinct = dict.fromkeys(layer.rotary for layer in self.architecture.layers)
-        return [rotary for rotary in distinct if rotary is not None]
+        return tuple(scaling.regime(num_tokens) for scaling in self._scalings_by_length)
 
     def _embed(self, tokens_BT: Tensor, reading: Reading) -> Tensor:
         x_BTD = self.embedding(tokens_BT)
