@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -319,18 +320,17 @@ def override(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
 
 
 def generation_plan(**settings: object) -> GeneratePlan:
-    """Return the default plan with the settings that are not None.
+    """Return the default plan with other settings.
 
     Raises:
         UsageError: A value is out of its range.
     """
-    given = {name: value for name, value in settings.items() if value is not None}
     try:
-        return GeneratePlan.model_validate(given)
+        return GeneratePlan.model_validate(settings)
     except pydantic.ValidationError as error:
         item = error.errors()[0]
         name = ".".join(str(part) for part in item["loc"])
-        raise UsageError(f"{name}: {item['msg']}, found {item['input']!r}") from None
+        raise UsageError(f"{name}: {item['msg']}, found {shortened(item['input'])}") from None
 
 
 def _validated(source: recipe_file.RecipeSource, overrides: Sequence[str]) -> Recipe:

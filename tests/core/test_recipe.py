@@ -272,6 +272,10 @@ def test_settings_of_generate_fall_back_to_the_defaults():
     assert (found.temperature, found.top_k, found.max_tokens, found.top_p) == (0.0, None, 5, 0.95)
 
 
+def test_a_setting_of_generate_can_be_switched_off():
+    assert generation_plan(top_p=None).top_p is None
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -103,7 +103,7 @@ class Chat:
         if setting not in GeneratePlan.model_fields:
             names = ", ".join(sorted(GeneratePlan.model_fields))
             raise UsageError(f"no setting {setting!r}; there are {names}")
-        given = self._plan.model_dump() | {setting: _value(value)}
+        given = self._plan.model_dump() | {setting: _value(setting, value)}
         self._plan = generation_plan(**given)
 
     def _ends_of_turn(self) -> frozenset[int]:
@@ -115,14 +115,19 @@ class Chat:
             said = [("user", "?"), ("assistant", _PROBE)]
             messages = [{"role": role, "content": content} for role, content in said]
             text = self._renderer.render(messages, add_generation_prompt=False)
-            rest = text.rpartition(_PROBE)[2].lstrip()
-            ids = self._model.tokenizer.encode_rendered(rest)[:1]
-            special = self._model.tokenizer.special_ids
-            self._end_of_turn_ids = frozenset(ids) & special
+            _, found, rest = text.rpartition(_PROBE)
+            after = rest.lstrip() if found else ""  # a template may leave replies out
+            ids = self._model.tokenizer.encode_rendered(after)[:1]
+            special, vocab_size = self._model.tokenizer.special_ids, self._model.model.vocab_size
+            ends = (token for token in ids if token in special and token < vocab_size)
+            self._end_of_turn_ids = frozenset(ends)
         return self._end_of_turn_ids
 
 
-def _value(text: str) -> Any:
+def _value(setting: str, text: str) -> Any:
+    if setting in ("stop", "samplers"):
+        parts = text.split(",") if setting == "samplers" else [text]
+        return () if text.lower() == "none" else tuple(parts)
     for kind in (int, float):
         try:
             return kind(text)

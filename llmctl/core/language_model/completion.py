@@ -216,9 +216,14 @@ class Completer:
         """Return what the model reads.
 
         Raises:
-            DataError: Nothing, and no token begins a text.
+            DataError: Nothing, and no token begins a text; or the tokenizer is another model's.
         """
         if prompt.ids:
+            if max(prompt.ids) >= self.model.vocab_size:  # a vocabulary may skip ids
+                raise DataError(
+                    f"the tokenizer gives the id {max(prompt.ids):,} and the model has only "
+                    f"{self.model.vocab_size:,} entries; they do not belong together"
+                )
             return Request(number, prompt.ids)
         if self.begin_id is None:
             raise DataError(

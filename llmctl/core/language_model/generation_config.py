@@ -5,12 +5,13 @@ generation_config.json has the word; config.json where that is silent, as in tra
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from reprlib import repr as shortened
 from typing import Any
 
-from llmctl.core.errors import DataError
+from llmctl.core.errors import DataError, UsageError
+from llmctl.core.recipe import generation_plan
 
 # Their names → those of a recipe's `generate` section.
 _SETTINGS = {
@@ -24,7 +25,6 @@ _SETTINGS = {
 }
 # What stands for "not at all" in transformers, where we have no value.
 _OFF = {"top_k": 0, "no_repeat_ngram_size": 0}
-_WHOLE = ("top_k", "no_repeat_ngram_size")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,18 @@ class GenerationConfig:
     begin_id: int | None = None
     stop_ids: frozenset[int] = frozenset()
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def within(self, vocab_size: int) -> GenerationConfig:
+        """Return the same without ids that a model of so many entries can neither read nor write.
+
+        Configurations are copied from larger models more often than they are looked through.
+        """
+        begin_id = self.begin_id
+        return replace(
+            self,
+            begin_id=begin_id if begin_id is not None and begin_id < vocab_size else None,
+            stop_ids=frozenset(stop for stop in self.stop_ids if stop < vocab_size),
+        )
 
 
 def generation_config(config: Mapping[str, Any], generation: Mapping[str, Any]) -> GenerationConfig:
@@ -61,7 +73,9 @@ def _ids(name: str, value: object) -> list[int]:
     values = value if isinstance(value, list) else [] if value is None else [value]
     ids = [each for each in values if isinstance(each, int) and not isinstance(each, bool)]
     if len(ids) != len(values) or any(each < 0 for each in ids):
-        raise DataError(f"{name}: expected a token's id or a list of them, found {value!r}")
+        raise DataError(
+            f"{name}: expected a token's id or a list of them, found {shortened(value)}"
+        )
     return ids
 
 
@@ -71,11 +85,10 @@ def _settings(generation: Mapping[str, Any]) -> dict[str, Any]:
         value = generation.get(theirs)
         if value is None or value == _OFF.get(theirs):
             continue
-        kinds = int if theirs in _WHOLE else (int, float)
-        is_number = isinstance(value, kinds) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value) or value < 0:
-            raise DataError(f"generation_config.json: {theirs}: found {value!r}")
-        found[ours] = value if theirs in _WHOLE else float(value)
+        try:
+            found[ours] = getattr(generation_plan(**{ours: value}), ours)
+        except UsageError as error:
+            raise DataError(f"generation_config.json: {error}") from error
     if generation.get("do_sample") is False and "temperature" in found:
         del found["temperature"]  # transformers ignores it, too
     return found

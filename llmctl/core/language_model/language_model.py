@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from reprlib import repr as shortened
 
 import torch
 from torch import Tensor
@@ -59,7 +60,7 @@ class LanguageModel:
             end_id = tokenizer.end_of_text_id
             ends = frozenset[int]() if end_id is None else frozenset({end_id})
             generation = GenerationConfig(end_id, ends)
-        self.generation = generation
+        self.generation = generation.within(model.vocab_size)
 
     @classmethod
     def load(cls, path: Path, *, device: str = "auto", dtype: str = "auto") -> LanguageModel:
@@ -185,7 +186,7 @@ def load_transformer(
 def _family(model_type: object, directory: Path) -> Family:
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise DataError(
-            f"{directory / hub_files.CONFIG_NAME}: unknown model_type {model_type!r}; "
+            f"{directory / hub_files.CONFIG_NAME}: unknown model_type {shortened(model_type)}; "
             f"known: {', '.join(sorted(FAMILIES))}"
         )
     return FAMILIES[model_type]
@@ -197,11 +198,13 @@ def check_tensors(files: TensorFiles, family: Family, architecture: Architecture
     Raises:
         DataError: They do not.
     """
-    # A config may claim any number of layers, and each takes memory to be described.
-    if len(architecture.layers) > len(files.shapes):
+    # A config may claim any number of layers and experts, and each takes memory to be described.
+    num_experts = sum(layer.experts.num_experts for layer in architecture.layers if layer.experts)
+    if len(architecture.layers) + num_experts > len(files.shapes):
+        experts = f" and {num_experts:,} experts" if num_experts else ""
         raise DataError(
             f"{files.path}: {hub_files.CONFIG_NAME} calls for {len(architecture.layers):,} "
-            f"layers, and the weights consist of {len(files.shapes):,} tensors only"
+            f"layers{experts}, and the weights consist of {len(files.shapes):,} tensors only"
         )
     with torch.device("meta"):
         model = Transformer(architecture)

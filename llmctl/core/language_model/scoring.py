@@ -99,12 +99,17 @@ def score_texts(
         begin_id: The first token is predicted from it.
 
     Raises:
-        DataError: There is no such token.
+        DataError: There is no such token, or the tokenizer is another model's.
     """
     if begin_id is None:
         raise DataError(
             "the model names no token that begins or ends a text (bos_token_id, eos_token_id), so "
             "a text's first token has no probability"
+        )
+    if tokenizer.vocab_size > model.vocab_size:  # a vocabulary may skip ids
+        raise DataError(
+            f"the tokenizer's ids go up to {tokenizer.vocab_size - 1:,} and the model has only "
+            f"{model.vocab_size:,} entries; they do not belong together"
         )
     all_ids = tokenizer.encode_batch(list(texts))
     byte_lengths_V = tokenizer.byte_lengths().astype(np.int64)

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 from llmctl.core.errors import DataError, UsageError
@@ -17,6 +18,7 @@ from llmctl.core.recipe import GeneratePlan, generation_plan
 from llmctl.core.tokens.chat_template import read_chat_template
 
 _SEED_BITS = 63
+_MOST_DIGITS = 20  # Python refuses to read numbers of thousands
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,14 @@ def token_id(model: LanguageModel, text: str) -> int:
         UsageError: It is no token of the model.
     """
     tokenizer = model.tokenizer
-    if text.isdecimal() and int(text) < model.model.vocab_size:
+    vocab_size = model.model.vocab_size
+    if text.isdecimal() and len(text) < _MOST_DIGITS and int(text) < vocab_size:
         return int(text)
     named = tokenizer.id_of(text)
     ids = [named] if named is not None else tokenizer.encode(text)
-    if len(ids) != 1:
+    if len(ids) != 1 or ids[0] >= vocab_size:
         raise UsageError(
-            f"{text!r} is no single token of this model, which writes it as {len(ids)}; "
+            f"{shortened(text)} is no single token of this model, which writes it as {len(ids)}; "
             "`llmctl inspect` shows a text's tokens and their ids"
         )
     return ids[0]
@@ -115,13 +118,14 @@ def logit_biases(model: LanguageModel, assignments: Sequence[str]) -> dict[int, 
     """
     biases: dict[int, float] = {}
     for assignment in assignments:
-        token, _, bias = assignment.rpartition("=")
+        token, equals, bias = assignment.rpartition("=")
         try:
-            biases[token_id(model, token)] = float(bias)
+            value = float(bias if equals else "")
         except ValueError:
             raise UsageError(
                 f"{assignment!r}: expected TOKEN=BIAS, such as 1234=-5 or Paris=2"
             ) from None
+        biases[token_id(model, token)] = value
     return biases
 
 

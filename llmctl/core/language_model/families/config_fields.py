@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Mapping
+from reprlib import repr as shortened
 from typing import Any
 
 from llmctl.core.errors import DataError
@@ -12,6 +12,8 @@ from llmctl.core.errors import DataError
 Config = Mapping[str, Any]
 # Far beyond any model; a matrix of two such sides still has a size that PyTorch can count.
 LARGEST_SIDE = 2**20
+# Likewise, and what the arithmetic makes of two of these stays finite.
+_SMALLEST_NUMBER, _LARGEST_NUMBER = 1e-30, 1e30
 
 
 def count(
@@ -28,12 +30,13 @@ def count(
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= largest:
         return value
     raise DataError(
-        f"config.json: {name}: expected a whole number from 1 to {largest}, found {value!r}"
+        f"config.json: {name}: expected a whole number from 1 to {largest}, "
+        f"found {shortened(value)}"
     )
 
 
 def number(config: Config, name: str, default: float | None = None) -> float:
-    """Return a field that is a positive finite number.
+    """Return a field that is a positive number of no absurd size.
 
     Raises:
         DataError: It is missing without a default, or something else.
@@ -43,10 +46,12 @@ def number(config: Config, name: str, default: float | None = None) -> float:
         value = default
     if isinstance(value, int | float) and not isinstance(value, bool):
         with contextlib.suppress(OverflowError):  # JSON has whole numbers of any length
-            found = float(value)
-            if math.isfinite(found) and found > 0:
+            if _SMALLEST_NUMBER <= (found := float(value)) <= _LARGEST_NUMBER:
                 return found
-    raise DataError(f"config.json: {name}: expected a positive number, found {value!r}")
+    raise DataError(
+        f"config.json: {name}: expected a positive number, found {shortened(value)}; "
+        f"{_SMALLEST_NUMBER:g} to {_LARGEST_NUMBER:g} are read"
+    )
 
 
 def flag(config: Config, name: str, default: bool) -> bool:
@@ -58,7 +63,7 @@ def flag(config: Config, name: str, default: bool) -> bool:
     value = config.get(name, default)
     if isinstance(value, bool):
         return value
-    raise DataError(f"config.json: {name}: expected true or false, found {value!r}")
+    raise DataError(f"config.json: {name}: expected true or false, found {shortened(value)}")
 
 
 def require(config: Config, name: str, expected: Any) -> None:
@@ -69,7 +74,9 @@ def require(config: Config, name: str, expected: Any) -> None:
     """
     value = config.get(name, expected)
     if value != expected:
-        raise DataError(f"config.json: {name} is {value!r}; only {expected!r} can be computed")
+        raise DataError(
+            f"config.json: {name} is {shortened(value)}; only {expected!r} can be computed"
+        )
 
 
 def optional_count(config: Config, name: str, default: int | None = None) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from reprlib import repr as shortened
 from typing import Any
 
 from llmctl.core.errors import DataError
@@ -19,6 +20,8 @@ from llmctl.core.model.architecture import Activation, Norm
 
 FULL_ATTENTION = "full_attention"
 SLIDING_ATTENTION = "sliding_attention"
+# Far beyond any model; each is described before the weights are seen.
+_MOST_LAYERS = 2**12
 ACTIVATIONS: dict[str, Activation] = {
     "silu": "silu",
     "swish": "silu",
@@ -93,13 +96,13 @@ def activation(config: Config, name: str, default: str) -> Activation:
     value = config.get(name) or default
     if not isinstance(value, str) or value not in ACTIVATIONS:
         known = ", ".join(ACTIVATIONS)
-        raise DataError(f"config.json: {name} is {value!r}; expected one of {known}")
+        raise DataError(f"config.json: {name} is {shortened(value)}; expected one of {known}")
     return ACTIVATIONS[value]
 
 
 def num_layers(config: Config, name: str = "num_hidden_layers") -> int:
-    """Return the number of layers."""
-    return count(config, name)
+    """Return the number of layers; raises DataError."""
+    return count(config, name, largest=_MOST_LAYERS)
 
 
 def windows(
@@ -138,6 +141,8 @@ def late_windows(config: Config) -> list[int | None]:
         return [None] * layers
     first = config.get("max_window_layers", 28)
     if not isinstance(first, int) or first < 0:
-        raise DataError(f"config.json: max_window_layers: expected a count, found {first!r}")
+        raise DataError(
+            f"config.json: max_window_layers: expected a count, found {shortened(first)}"
+        )
     full = min(first, layers)
     return windows(config, [FULL_ATTENTION] * full + [SLIDING_ATTENTION] * (layers - full))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from reprlib import repr as shortened
 from typing import Any
 
 from llmctl.core.errors import DataError
@@ -47,10 +48,14 @@ def read_rotary(
     base = number(
         found if found.get("rope_theta") is not None else config, "rope_theta", default_base
     )
+    if base <= 1:  # all would turn alike, and the logarithm of 1 divides in YaRN
+        raise DataError(f"config.json: rope_theta: expected more than 1, found {base:g}")
     kind = found.get("rope_type", found.get("type", PLAIN))
     if not isinstance(kind, str) or kind not in _SCALINGS:
         known = ", ".join(_SCALINGS)
-        raise DataError(f"config.json: unknown rope_type {kind!r}; expected one of {known}")
+        raise DataError(
+            f"config.json: unknown rope_type {shortened(kind)}; expected one of {known}"
+        )
     share_holder = found if "partial_rotary_factor" in found else config
     share = number(share_holder, "partial_rotary_factor", 1.0)
     num_dimensions = int(head_width * share)
@@ -102,7 +107,9 @@ def rotary_parameters(config: Config) -> Mapping[str, Any]:
     """
     parameters = config.get("rope_scaling") or config.get("rope_parameters") or {}
     if not isinstance(parameters, dict):
-        raise DataError(f"config.json: rope_parameters: expected an object, found {parameters!r}")
+        raise DataError(
+            f"config.json: rope_parameters: expected an object, found {shortened(parameters)}"
+        )
     return parameters
 
 
