@@ -36,6 +36,8 @@ COMMANDS = (
     "recipes",
     "schema",
     "verify",
+    "inspect",
+    "embed",
 )
 
 

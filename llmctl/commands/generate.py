@@ -15,7 +15,9 @@ from llmctl.commands import options
 if TYPE_CHECKING:
     from llmctl.core.language_model.completion import Completer, Completion, Prompt
     from llmctl.core.language_model.language_model import LanguageModel
+    from llmctl.core.progress import Progress
     from llmctl.core.recipe import GeneratePlan
+    from llmctl.core.stages.generate_file import FileJob
 
 _EARLY_STOPPING: dict[str | None, bool] = {"true": True, "false": False}
 
@@ -65,17 +67,10 @@ def generate(
     time_limit: Annotated[
         float | None, typer.Option(min=0, help="End a text after so many seconds.")
     ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option("--temperature", "--temp", min=0, help="Divides the logits; 0 is greedy."),
-    ] = None,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Only the k likeliest tokens.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Only the likeliest of this probability.")
-    ] = None,
-    min_p: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Only tokens so likely beside the likeliest.")
-    ] = None,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    min_p: options.MinP = None,
     typical_p: Annotated[
         float | None, typer.Option(min=0, max=1, help="Only tokens of about the expected surprise.")
     ] = None,
@@ -143,6 +138,7 @@ def generate(
     What is not given is as the checkpoint's generation_config.json says, else as in a
     recipe's `generate` section by default.
     """
+    from llmctl.commands.stage_command import watched
     from llmctl.core.stages import generate as stage
 
     given: dict[str, Any] = {
@@ -177,10 +173,14 @@ def generate(
     stage.stop_at(language_model, stop_token or ())
     given["logit_bias"] = stage.logit_biases(language_model, logit_bias or ()) or None
     plan, sources = stage.settle(language_model, given)
-    seed = stage.drawn_seed() if seed is None else seed
-    asking = _Asking(path, language_model, plan, sources, seed)
+    drawn = stage.drawn_seed() if seed is None else seed
+    asking = _Asking(path, language_model, plan, sources, drawn)
     shown = _Shown(echo, stream, as_json, logprobs, stats)
-    if chat and prompt is None:
+    if prompts is not None:
+        with watched(max_seconds=max_seconds, quiet=quiet) as progress:
+            job = _job(prompts, output, seed, resume, logprobs)
+            _answer_file(asking, job, progress, as_json=as_json)
+    elif chat and prompt is None:
         _talk(asking, system)
     else:
         _answer(asking, _text(prompt), system, chat, shown)
@@ -300,6 +300,43 @@ def _answer_as_dict(completion: Completion) -> dict[str, Any]:
     if completion.logprobs is not None:
         told |= {"token_ids": completion.token_ids, "logprobs": completion.logprobs}
     return told
+
+
+def _job(
+    prompts: str, output: Path | None, seed: int | None, resume: bool, logprobs: bool
+) -> FileJob:
+    """A file of prompts; a job that goes on draws with the seed that it began with."""
+    from llmctl.core.artifacts.answer_rows import seed_of
+    from llmctl.core.artifacts.prompt_rows import PromptSource
+    from llmctl.core.stages.generate import drawn_seed
+    from llmctl.core.stages.generate_file import FileJob
+
+    if seed is None and resume and output is not None:
+        seed = seed_of(output)
+    seed = drawn_seed() if seed is None else seed
+    return FileJob(PromptSource(prompts), output, seed, resume, logprobs)
+
+
+def _answer_file(asking: _Asking, job: FileJob, progress: Progress, *, as_json: bool) -> None:
+    """Continue a file's prompts; exit code 65 where some could not be."""
+    from llmctl.commands.stage_command import print_json
+    from llmctl.core.stages.generate import has_chat_template, open_chat
+    from llmctl.core.stages.generate_file import generate_file
+
+    model, plan = asking.model, asking.plan
+    if has_chat_template(asking.path):
+        with open_chat(model, asking.path, plan, seed=job.seed) as chat:
+            outcome = generate_file(chat.completer, plan, job, chat=chat.prompt, progress=progress)
+    else:
+        outcome = generate_file(model.completer, plan, job, progress=progress)
+    progress.note(
+        f"{outcome.num_answered:,} answered, {outcome.num_refused:,} refused, "
+        f"{outcome.num_skipped:,} done before"
+    )
+    if as_json and job.out is not None:
+        print_json({"output": str(job.out), "seed": job.seed, **asdict(outcome)})
+    if outcome.exit_code:
+        raise typer.Exit(outcome.exit_code)
 
 
 def _talk(asking: _Asking, system: str | None) -> None:

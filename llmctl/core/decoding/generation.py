@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from llmctl.core.decoding.history import History
+from llmctl.core.decoding.memory import Memory
 from llmctl.core.decoding.penalties import Penalties
 from llmctl.core.decoding.reading import CHUNK_TOKENS, ReadPrompts, alike, read_last, read_prompts
 from llmctl.core.decoding.samplers import choose
@@ -52,6 +53,7 @@ class GenerationSettings:
         batch_rows: Texts written at the same time, at most.
         chunk_tokens: Tokens of a prompt that are read in one pass, at most.
         with_logprobs: Tell each token's log-probability.
+        memory: Of the text before, for a single request that may begin alike.
         on_refusal: Is told of a request whose prompt cannot be read, in place of the
             error that would end all.
     """
@@ -59,6 +61,7 @@ class GenerationSettings:
     batch_rows: int = BATCH_ROWS
     chunk_tokens: int = CHUNK_TOKENS
     with_logprobs: bool = False
+    memory: Memory | None = None
     on_refusal: Callable[[Request, DataError], None] | None = None
 
 
@@ -207,17 +210,19 @@ class Generation:
             requests = list(islice(self._readable(), num_prompts))
             for group in alike([len(request.prompt) for request in requests]):
                 together = [requests[place] for place in group]
-                read = read_prompts(
-                    self._model,
-                    [request.prompt for request in together],
-                    self._settings.chunk_tokens,
-                )
+                read = self._read([request.prompt for request in together])
                 self._starts.extend(
                     _Start(request, sample, read, place)
                     for place, request in enumerate(together)
                     for sample in range(self._plan.num_samples)
                 )
         return [self._starts.popleft() for _ in range(min(num_free, len(self._starts)))]
+
+    def _read(self, prompts: list[Sequence[int]]) -> ReadPrompts:
+        settings = self._settings
+        if settings.memory is not None and len(prompts) == 1:
+            return settings.memory.read(self._model, prompts[0], settings.chunk_tokens)
+        return read_prompts(self._model, prompts, settings.chunk_tokens)
 
     def _readable(self) -> Iterator[Request]:
         for request in self._waiting:
@@ -266,6 +271,10 @@ class Generation:
     @torch.inference_mode()
     def _drop_finished(self) -> None:
         active = [place for place, row in enumerate(self._rows) if not row.is_finished]
+        memory = self._settings.memory
+        if memory is not None and self._cache is not None and len(self._rows) == 1 and not active:
+            read = self._rows[0].history.ids[: self._cache.lengths[0]]
+            memory.keep(read.tolist(), self._cache)
         if self._cache is not None and active and len(active) < len(self._rows):
             self._cache.keep(active)
         self._rows = [self._rows[place] for place in active]

@@ -34,7 +34,11 @@ class ReadPrompts:
 
 
 def read_prompts(
-    model: Transformer, prompts: Sequence[Sequence[int]], chunk_tokens: int = CHUNK_TOKENS
+    model: Transformer,
+    prompts: Sequence[Sequence[int]],
+    chunk_tokens: int = CHUNK_TOKENS,
+    *,
+    cache: KeyValueCache | None = None,
 ) -> ReadPrompts:
     """Read prompts of at least one token each, padded at their right to the longest.
 
@@ -42,6 +46,7 @@ def read_prompts(
         model: Not changed.
         prompts: Ids.
         chunk_tokens: Tokens of each row that one pass reads at most.
+        cache: Of a single prompt, its beginning having been read; goes on from there.
     """
     device = model.output_weight.device
     lengths = [len(prompt) for prompt in prompts]
@@ -50,9 +55,11 @@ def read_prompts(
     for place, prompt in enumerate(prompts):
         tokens_BT[place, : len(prompt)] = torch.tensor(prompt)
     with torch.inference_mode():
-        cache = model.new_cache(len(prompts), longest)
+        if cache is None:
+            cache = model.new_cache(len(prompts), longest)
+        cache.grow(longest)
         last: list[Tensor] = [torch.empty(0)] * len(prompts)
-        for start in range(0, longest, chunk_tokens):
+        for start in range(cache.lengths[0], longest, chunk_tokens):
             chunk_BT = tokens_BT[:, start : start + chunk_tokens].to(device)
             states_BTD = model.hidden(chunk_BT, cache, lengths)
             for place, length in enumerate(lengths):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
+from llmctl.core.decoding.memory import Memory
 from llmctl.core.errors import UsageError
 from llmctl.core.language_model.completion import Completer, Prompt
 from llmctl.core.language_model.language_model import LanguageModel
@@ -34,6 +35,7 @@ class Chat:
         self._seed = seed
         self._renderer = TemplateRenderer(template)
         self._end_of_turn_ids: frozenset[int] | None = None
+        self._memory = Memory()
 
     def __enter__(self) -> Self:
         self._renderer.__enter__()
@@ -49,9 +51,10 @@ class Chat:
 
     @property
     def completer(self) -> Completer:
-        """What continues prompts and also ends where a reply does."""
+        """What continues prompts, ends where a reply does, and remembers the last turn."""
         completer = self._model.completer
-        return replace(completer, stop_ids=completer.stop_ids | self._ends_of_turn())
+        stops = completer.stop_ids | self._ends_of_turn()
+        return replace(completer, stop_ids=stops, memory=self._memory)
 
     @staticmethod
     def opening(text: str, system: str | None) -> list[Message]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llmctl.core.decoding.beam_search import beam_search
 from llmctl.core.decoding.generation import (
@@ -15,6 +15,7 @@ from llmctl.core.decoding.generation import (
     Request,
     check_prompt,
 )
+from llmctl.core.decoding.memory import Memory
 from llmctl.core.decoding.stop_strings import StopStrings
 from llmctl.core.errors import DataError
 from llmctl.core.model.transformer import Transformer
@@ -128,12 +129,14 @@ class Completer:
         stop_ids: Tokens that end a text.
         begin_id: The token that begins a text where a prompt holds nothing; None: an
             empty prompt is refused.
+        memory: Of the text before, so that a conversation is read once; `stream` alone uses it.
     """
 
     model: Transformer
     tokenizer: Tokenizer
     stop_ids: frozenset[int]
     begin_id: int | None
+    memory: Memory | None = None
 
     def complete(
         self,
@@ -154,7 +157,7 @@ class Completer:
         encoded = self._encoded(prompts)
         for number, prompt in enumerate(encoded):
             check_prompt(self.request(number, prompt), self.model.context_tokens)
-        job = _Job(self, enumerate(encoded), plan, seed, with_logprobs)
+        job = _Job(replace(self, memory=None), enumerate(encoded), plan, seed, with_logprobs)
         return _in_order(job, len(encoded), plan.num_samples)
 
     def complete_as_ready(
@@ -182,7 +185,7 @@ class Completer:
             UsageError: A stop string is empty, or a bias is for no token.
             NumericsError: The model's logits are not finite.
         """
-        job = _Job(self, prompts, plan, seed, with_logprobs, refuse=True)
+        job = _Job(replace(self, memory=None), prompts, plan, seed, with_logprobs, refuse=True)
         return _as_ready(job, check or _go_on)
 
     def stream(
@@ -200,12 +203,14 @@ class Completer:
             NumericsError: The model's logits are not finite.
         """
         plan = plan.model_copy(update={"num_samples": 1})
+        found: Completion | None = None
         for _, piece, completion in _Job(self, [(0, prompt)], plan, seed, with_logprobs):
             if piece:
                 yield piece
-            if completion is not None:
-                return completion
-        raise ValueError("a generation ended without finishing its text")
+            found = found or completion
+        if found is None:
+            raise ValueError("a generation ended without finishing its text")
+        return found
 
     def request(self, number: int, prompt: Prompt) -> Request:
         """Return what the model reads.
@@ -262,7 +267,9 @@ class _Job:
             plan,
             seed=seed,
             stop_ids=completer.stop_ids,
-            settings=GenerationSettings(batch_rows=BATCH_ROWS, with_logprobs=with_logprobs),
+            settings=GenerationSettings(
+                batch_rows=BATCH_ROWS, with_logprobs=with_logprobs, memory=completer.memory
+            ),
         )
 
     def __iter__(self) -> Iterator[tuple[int, str, Completion | None]]:

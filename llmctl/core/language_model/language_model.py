@@ -15,6 +15,7 @@ from llmctl.core.artifacts.tensor_files import TensorFiles
 from llmctl.core.errors import DataError
 from llmctl.core.language_model import scoring
 from llmctl.core.language_model.completion import Completer, Completion, Prompt
+from llmctl.core.language_model.embedding import Embedder, VectorPlan
 from llmctl.core.language_model.families import FAMILIES
 from llmctl.core.language_model.families.family import Family
 from llmctl.core.language_model.generation_config import GenerationConfig, generation_config
@@ -107,6 +108,10 @@ class LanguageModel:
     ) -> Generator[str, None, Completion]:
         """Yield one continuation in pieces and return it whole; see `Completer.stream`."""
         return self.completer.stream(prompt, plan, seed=seed)
+
+    def embedder(self, plan: VectorPlan) -> Embedder:
+        """Return what makes vectors of texts; see `Embedder`."""
+        return Embedder(self.model, self.tokenizer, self.generation.begin_id, plan)
 
 
 def read_tokenizer(directory: Path) -> Tokenizer:

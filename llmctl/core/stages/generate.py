@@ -161,6 +161,11 @@ def stream_completion(
             return end.value
 
 
+def has_chat_template(path: Path) -> bool:
+    """Tell whether a model directory has a chat template."""
+    return read_chat_template(path) is not None
+
+
 def open_chat(model: LanguageModel, path: Path, plan: GeneratePlan, *, seed: int) -> Chat:
     """Return a conversation with a model, a context manager.
 
