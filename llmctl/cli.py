@@ -36,6 +36,7 @@ COMMANDS = (
     "recipes",
     "schema",
     "verify",
+    "export",
 )
 
 

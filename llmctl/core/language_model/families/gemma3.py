@@ -48,4 +48,11 @@ def read(config: Config) -> Architecture:
     )
 
 
-FAMILY = Family("gemma3_text", "Gemma3ForCausalLM", {**gemma2.NAMES, **llama.HEAD_NORM_NAMES}, read)
+FAMILY = Family(
+    "gemma3_text",
+    "Gemma3ForCausalLM",
+    {**gemma2.NAMES, **llama.HEAD_NORM_NAMES},
+    read,
+    has_rotary_by_kind=True,
+    old_window_base="rope_local_base_freq",
+)
