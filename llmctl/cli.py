@@ -38,6 +38,7 @@ COMMANDS = (
     "verify",
     "inspect",
     "embed",
+    "export",
 )
 
 

@@ -104,6 +104,11 @@ class TensorFiles:
             self.shapes[name], self.dtypes[name] = shape, dtype
             self._places[name] = _Place(path, offset)
 
+    @property
+    def files(self) -> list[Path]:
+        """The files that hold the tensors, by name."""
+        return sorted({place.path for place in self._places.values()})
+
     def require_name(self, name: str) -> None:
         """Check that there is a tensor of that name.
 

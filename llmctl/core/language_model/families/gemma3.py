@@ -69,7 +69,14 @@ def read(config: Config) -> Architecture:
 
 
 _NAMES = {**gemma2.NAMES, **llama.HEAD_NORM_NAMES}
-FAMILY = Family("gemma3_text", "Gemma3ForCausalLM", _NAMES, read)
+FAMILY = Family(
+    "gemma3_text",
+    "Gemma3ForCausalLM",
+    _NAMES,
+    read,
+    has_rotary_by_kind=True,
+    old_window_base="rope_local_base_freq",
+)
 FAMILY_WITH_PICTURES = Family(
     "gemma3",
     "Gemma3ForConditionalGeneration",
