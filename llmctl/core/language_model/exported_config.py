@@ -45,6 +45,9 @@ def exported_config(
     if architecture.has_position_table:
         # llama.cpp's converter reads the second, which transformers no longer writes.
         written |= dict.fromkeys(("n_positions", "n_ctx"), architecture.context_tokens)
+    for names in family.renamed.items():
+        found = [config[name] for name in names if name in config]
+        written |= dict.fromkeys(names, found[-1]) if found else {}
     for addition in _rotary_spellings(config, family, architecture):
         if family.read({**written, **addition}) == architecture:
             written |= addition

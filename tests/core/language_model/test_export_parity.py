@@ -153,6 +153,13 @@ def test_readers_of_gpt2_find_its_context(made):
     assert config["n_ctx"] == config["n_positions"] == 128
 
 
+@pytest.mark.parametrize("case_id", ["qwen3-moe", "qwen3-moe-old"])
+def test_readers_of_experts_find_how_many_there_are(case_id, made):
+    config = read_json(export(made(case_id)[0]) / "config.json")
+
+    assert config["num_experts"] == config["num_local_experts"] == 6
+
+
 def test_the_pair_of_tokenizer_files_gives_the_same_tokens(made, tokenizer_path):
     source, _ = made("gpt2")
     model = read_json(tokenizer_path)["model"]

@@ -29,6 +29,7 @@ class Family:
         ignored: A pattern of tensors in the files that are no parameters.
         has_rotary_by_kind: Whether `rope_parameters` has an object for layers that see all
             and one for layers in a window.
+        renamed: A field of config.json as transformers 5 writes it → as other readers know it.
         old_window_base: Where transformers 4 kept theta of layers in a window.
     """
 
@@ -41,6 +42,7 @@ class Family:
     optional_prefix: str = ""
     ignored: str = r".*\.rotary_emb\.inv_freq"
     has_rotary_by_kind: bool = False
+    renamed: Mapping[str, str] = field(default_factory=dict[str, str])
     old_window_base: str | None = None
 
     def file_name(self, ours: str) -> str | None:
