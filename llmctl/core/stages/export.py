@@ -22,7 +22,7 @@ from llmctl.core.artifacts.tensor_shards import (
     write_index,
     write_tensors,
 )
-from llmctl.core.errors import UsageError
+from llmctl.core.errors import DataError, UsageError
 from llmctl.core.language_model.exported_config import exported_config
 from llmctl.core.language_model.exported_tokenizer import exported_tokenizer_config
 from llmctl.core.language_model.language_model import (
@@ -119,6 +119,11 @@ def open_source(directory: Path) -> ExportSource:
             what llmctl does not compute or will not run.
     """
     files = open_model_files(directory)
+    if files.family.is_half:
+        raise DataError(
+            f"{directory}: of a model that sees pictures only the text half is read, which makes "
+            "no whole model to export; transformers can save its language_model"
+        )
     tokenizer = read_tokenizer(directory)
     require_fit(tokenizer, files.architecture.vocab_size)
     read_generation_config(directory)

@@ -31,6 +31,7 @@ class Family:
             and one for layers in a window.
         renamed: A field of config.json as transformers 5 writes it → as other readers know it.
         old_window_base: Where transformers 4 kept theta of layers in a window.
+        is_half: The files hold more than is read, such as the half that sees pictures.
     """
 
     model_type: str
@@ -44,6 +45,7 @@ class Family:
     has_rotary_by_kind: bool = False
     renamed: Mapping[str, str] = field(default_factory=dict[str, str])
     old_window_base: str | None = None
+    is_half: bool = False
 
     def file_name(self, ours: str) -> str | None:
         """Return the name in the files of a parameter or part; None where it has none."""

@@ -83,4 +83,5 @@ FAMILY_WITH_PICTURES = Family(
     {ours: _TEXT_PREFIX + theirs for ours, theirs in _NAMES.items()},
     read_with_pictures,
     ignored=_PICTURES,
+    is_half=True,
 )
