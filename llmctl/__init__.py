@@ -6,6 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from llmctl.core.language_model.language_model import LanguageModel
     from llmctl.core.language_model.scoring import TextScore
 
@@ -40,12 +45,29 @@ class Model:
         """Return how surprised the model is by each token of `text`."""
         return self._language_model.score([text])[0]
 
+    def embed(self, texts: Sequence[str], **settings: Any) -> NDArray[np.float32]:
+        """Return a vector for each text, shape (texts, width of the model).
+
+        Args:
+            texts: The texts, none of them empty.
+            **settings: pooling ("mean", "last" or "first"), layer, normalize and truncate;
+                see `VectorPlan`.
+
+        Raises:
+            UsageError: A setting is out of its range.
+            DataError: A text is empty, or longer than the model's context.
+        """
+        from llmctl.core.language_model.embedding import VectorPlan  # here, as above
+
+        return self._language_model.embedder(VectorPlan(**settings)).embed(texts)
+
 
 def load(path: str | Path, device: str = "auto", dtype: str = "auto") -> Model:
     """Load a model.
 
     Args:
-        path: A model directory in Hugging Face's layout, or the name of a run.
+        path: A model directory in Hugging Face's layout, the name of a run, or an id of the
+            Hugging Face Hub.
         device: auto, cpu, cuda or mps.
         dtype: auto, float32, bfloat16 or float16.
 

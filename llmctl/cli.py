@@ -36,6 +36,9 @@ COMMANDS = (
     "recipes",
     "schema",
     "verify",
+    "inspect",
+    "embed",
+    "export",
 )
 
 

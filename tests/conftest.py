@@ -16,6 +16,8 @@ import pytest
 # Tiny models gain nothing from a second thread, and on a busy machine two threads that wait
 # for one another take a hundred times as long. Read when torch is first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# No test asks the real Hub: a run's name that is not there may be an id of the Hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 TINY_RECIPE = """\
 name: tiny

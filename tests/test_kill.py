@@ -316,14 +316,14 @@ def test_signals_during_training_end_in_good_order(server, folder, undisturbed):
 
 
 def test_signal_during_a_long_step_drops_the_step(server, folder):
-    set_train(folder, tokens_per_step=2048, num_validations=0, num_samples=0)
+    set_train(folder, tokens_per_step=4096, num_validations=0, num_samples=0)
     wide = (
         "--set",
-        "model.width=128",
+        "model.width=384",
         "--set",
-        "model.mlp_width=512",
+        "model.mlp_width=1536",
         "--set",
-        "model.num_layers=6",
+        "model.num_layers=8",
     )
     command = server.start(*EVAL, *wide, cwd=folder).until("rename", r"training/decisions\.json$")
     time.sleep(0.5)  # it is at the first step

@@ -44,7 +44,7 @@ def test_reader_that_has_read_enough_of_a_text(server, tiny):
     ended = writer.wait()
 
     assert ended.exit_code == -signal.SIGPIPE  # 141 in a shell
-    assert ended.stderr == ""
+    assert ended.stderr == "model: runs/tiny/model\n"
 
 
 @pytest.mark.slow
@@ -100,4 +100,4 @@ def test_interrupted_text_ends_by_the_signal(server, tiny):
         ended = writer.send(signal.SIGINT).wait()
 
     assert ended.exit_code == -signal.SIGINT
-    assert ended.stderr == ""
+    assert ended.stderr == "model: runs/tiny/model\n"

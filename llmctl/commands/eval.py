@@ -65,7 +65,7 @@ def eval(  # noqa: A001
         from llmctl.core.stages.evaluate import evaluate_files, evaluate_hypotheses
 
         if data is not None:
-            path = find_model(model, runs_directory())
+            path = find_model(model, runs_directory(), progress)
             progress.note(f"model: {path}")
             scores = evaluate_files(
                 path,

@@ -67,17 +67,10 @@ def generate(
     time_limit: Annotated[
         float | None, typer.Option(min=0, help="End a text after so many seconds.")
     ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option("--temperature", "--temp", min=0, help="Divides the logits; 0 is greedy."),
-    ] = None,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Only the k likeliest tokens.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Only the likeliest of this probability.")
-    ] = None,
-    min_p: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Only tokens so likely beside the likeliest.")
-    ] = None,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    min_p: options.MinP = None,
     typical_p: Annotated[
         float | None, typer.Option(min=0, max=1, help="Only tokens of about the expected surprise.")
     ] = None,

@@ -41,16 +41,32 @@ Restart = Annotated[
 Seed = Annotated[int | None, typer.Option(help="Decides what is drawn.")]
 Model = Annotated[
     str | None,
-    typer.Option("-m", "--model", help="A model directory or a run's name; else the newest."),
+    typer.Option(
+        "-m", "--model", help="A model directory, a run's name or a Hub id; else the newest."
+    ),
+]
+Temperature = Annotated[
+    float | None,
+    typer.Option("--temperature", "--temp", min=0, help="Divides the logits; 0 is greedy."),
+]
+TopK = Annotated[int | None, typer.Option(min=1, help="Only the k likeliest tokens.")]
+TopP = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Only the likeliest of this probability.")
+]
+MinP = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Only tokens so likely beside the likeliest.")
 ]
 
 
 def found_model(reference: str | None, *, quiet: bool) -> Path:
     """Return the model's directory; stderr says which, unless it was named by its path."""
+    from llmctl.commands.late_progress import LateProgress
     from llmctl.core.artifacts.run_directory import find_model
     from llmctl.core.recipe import runs_directory
+    from llmctl.core.stopping import Stop, stop_on_signals
 
-    path = find_model(reference, runs_directory())
-    if reference is None and not quiet:
+    with stop_on_signals(Stop()) as stop:
+        path = find_model(reference, runs_directory(), LateProgress(stop, quiet=quiet))
+    if str(path) != reference and not quiet:
         typer.echo(f"model: {path}", err=True)
     return path

@@ -133,6 +133,18 @@ def storage_errors(path: Path) -> Generator[None]:
         raise
 
 
+def require_place(path: Path) -> None:
+    """Refuse before any work a path at which no file can come to be.
+
+    Raises:
+        OutputError: It is a folder, or lies in none.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path}: cannot be created: it is a folder")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: cannot be created: {path.parent} is no folder")
+
+
 def require_space(directory: Path, num_bytes: int) -> None:
     """Refuse before writing what the disk cannot hold.
 

@@ -37,7 +37,7 @@ class Identity:
     """Everything that decides the data of an artifact.
 
     Attributes:
-        kind: "corpus", "shards", "model" or "report".
+        kind: "corpus", "shards", "model", "report" or "export".
         plan: The plan as written, with its defaults.
         parents: The key of each parent artifact by its kind.
         inputs: The digest of each input by its name.

@@ -111,7 +111,7 @@ class Outcome:
 
     path: Path
     manifest: Manifest
-    ran: list[StageName] = field(default_factory=list[StageName])
+    ran: list[str] = field(default_factory=list[str])
 
 
 class Run:

@@ -22,6 +22,8 @@ from llmctl.core.progress import Progress
 from llmctl.core.recipe import CleanPlan, TokenizePlan
 from llmctl.core.workspace import Workspace
 
+_VERBS = {"corpus": "clean", "shards": "tokenize", "export": "export"}
+
 
 def clean_files(plan: CleanPlan, out: Path, *, wait_seconds: float, progress: Progress) -> Outcome:
     """Clean `plan.inputs`, relative to the working directory, into the corpus `out`.
@@ -87,6 +89,54 @@ def tokenize_corpus(
     )
 
 
+def export_model(
+    model: Path,
+    out: Path,
+    *,
+    dtype: str | None,
+    max_shard_size: str,
+    wait_seconds: float,
+    progress: Progress,
+) -> Outcome:
+    """Write a model directory for other programs as the artifact `out`.
+
+    Raises:
+        UsageError: `dtype` or `max_shard_size` is unknown.
+        MissingInputError: A file of the model is not there.
+        DataError: The model is damaged, or none that llmctl loads.
+        OutputError: `out` holds something that is no export, or the model itself.
+    """
+    from llmctl.core.stages import export as stage
+
+    plan = stage.ExportPlan.from_words(dtype, max_shard_size, model)
+    ours, theirs = out.resolve(), model.resolve()
+    if ours == theirs or ours in theirs.parents or theirs in ours.parents:
+        raise OutputError(f"{out}: overlaps the model {model}; name another folder")
+    source = stage.open_source(model)
+    cache = DigestCache(_hidden(out, "digests.json"))
+    parent = read_manifest(model)
+    if parent is not None:
+        check_files(model, parent, cache)
+    identity = Identity(
+        stage.KIND,
+        plan.as_dict(),
+        {} if parent is None else {parent.kind: parent.key},
+        {path.name: cache.sha256(path) for path in source.paths},
+        stage.BEHAVIOUR,
+    )
+    cache.save()
+    outcome = _make(
+        out,
+        identity,
+        lambda space: stage.export(plan, source, space, progress=progress),
+        wait_seconds=wait_seconds,
+        progress=progress,
+        cache=cache,
+    )
+    cache.save()
+    return outcome
+
+
 def _make(
     out: Path,
     identity: Identity,
@@ -94,6 +144,7 @@ def _make(
     *,
     wait_seconds: float,
     progress: Progress,
+    cache: DigestCache | None = None,
 ) -> Outcome:
     with exclusive(_hidden(out, "lock"), wait_seconds=wait_seconds, stop=progress.stop):
         workspace.settle(out)
@@ -101,10 +152,10 @@ def _make(
         if found is not None and found.kind != identity.kind:
             raise OutputError(f"{out}: is a {found.kind}, no {identity.kind}; name another folder")
         if found is not None and found.key == identity.key:
-            check_files(out, found)
+            check_files(out, found, cache)
             return Outcome(out, found)
         manifest = make(Workspace(out, identity))
-        return Outcome(out, manifest, ["clean" if identity.kind == "corpus" else "tokenize"])
+        return Outcome(out, manifest, [_VERBS[identity.kind]])
 
 
 def _hidden(out: Path, suffix: str) -> Path:

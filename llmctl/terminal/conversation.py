@@ -129,6 +129,7 @@ class TerminalConversation:
         self._conversation = conversation
         self._is_over = False
         self._has_hinted = False
+        self._is_reading = False
         self._commands: dict[str, Callable[[str], None]] = {
             "/help": self._help,
             "/regen": self._reply_again,
@@ -145,7 +146,7 @@ class TerminalConversation:
         """Read and reply until Ctrl-D or /exit; SIGINT's handler is left as it was found."""
         with contextlib.suppress(ImportError):
             importlib.import_module("readline")  # lends `input` its arrow keys and history
-        with _on_interrupt(signal.default_int_handler):
+        with _on_interrupt(self._interrupt):
             while not self._is_over:
                 try:
                     self._turn()
@@ -158,11 +159,23 @@ class TerminalConversation:
                     _write("\n")
                     return
 
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Interrupt the reading of a line; a second Ctrl-C meanwhile changes nothing."""
+        if self._is_reading:
+            self._is_reading = False
+            signal.default_int_handler(number, frame)
+
+    def _read(self, mark: str) -> str:
+        self._is_reading = True
+        line = input(_prompt(mark))
+        self._is_reading = False
+        return line
+
     def _turn(self) -> None:
-        line = input(_prompt(">"))
+        line = self._read(">")
         try:
             if line.startswith(QUOTES):
-                self._reply_to(_quoted(line))
+                self._reply_to(self._quoted(line))
             elif line.startswith("/") and not line.startswith("//"):
                 name, *rest = line.split(maxsplit=1)
                 self._command(name)("".join(rest).strip())
@@ -172,6 +185,13 @@ class TerminalConversation:
             _complain(str(error))
         except OSError as error:
             _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+    def _quoted(self, line: str) -> str:
+        """Read on to the closing quotes; return what is between, outermost newlines aside."""
+        text = line.removeprefix(QUOTES)
+        while not text.endswith(QUOTES):
+            text += "\n" + self._read(".")
+        return text.removesuffix(QUOTES).removeprefix("\n").removesuffix("\n")
 
     def _command(self, name: str) -> Callable[[str], None]:
         if name not in self._commands:
@@ -267,14 +287,6 @@ class TerminalConversation:
 
 def _said(role: str, content: str) -> Message:
     return {"role": role, "content": content}
-
-
-def _quoted(line: str) -> str:
-    """Read on to the closing quotes; return what is between, without the outermost newlines."""
-    text = line.removeprefix(QUOTES)
-    while not text.endswith(QUOTES):
-        text += "\n" + input(_prompt("."))
-    return text.removesuffix(QUOTES).removeprefix("\n").removesuffix("\n")
 
 
 def _file_named(name: str) -> Path:

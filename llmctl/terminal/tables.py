@@ -20,21 +20,21 @@ STATUS_STYLES = {"up to date": "green", "damaged": "red bold", "unknown": "red"}
 
 def print_states(states: Sequence[StageState], holder: str | None) -> None:
     """One row a stage: how it stands, and why."""
-    table = _table("stage", "status", "why")
+    table = plain_table("stage", "status", "why")
     for state in states:
         status = Text(state.status, STATUS_STYLES.get(state.status, "yellow"))
         table.add_row(state.stage, status, Text("; ".join(state.reasons)))
-    _console().print(table)
+    result_console().print(table)
     if holder is not None:
-        _console().print(Text(f"in use by {holder}", "yellow"))
+        result_console().print(Text(f"in use by {holder}", "yellow"))
 
 
 def print_runs(runs: Sequence[Mapping[str, Any]], directory: Path) -> None:
     """One row a run."""
     if not runs:
-        _console().print(Text(f"no runs in {directory}; begin with: llmctl run quickstart"))
+        result_console().print(Text(f"no runs in {directory}; begin with: llmctl run quickstart"))
         return
-    table = _table("run", "has", "parameters", "bits/byte", "made", "now")
+    table = plain_table("run", "has", "parameters", "bits/byte", "made", "now")
     for run in runs:
         bits = run["bits_per_byte"]
         now = "in use" if run["holder"] else ""
@@ -48,15 +48,15 @@ def print_runs(runs: Sequence[Mapping[str, Any]], directory: Path) -> None:
             run["created"] or "",
             now,
         )
-    _console().print(table)
+    result_console().print(table)
 
 
 def print_scores(scores: Mapping[str, Any]) -> None:
     """Every figure on a row of its own, nested ones by their path."""
-    table = _table("figure", "value")
+    table = plain_table("figure", "value")
     for name, value in _flat(scores):
         table.add_row(Text(name), Text(value))
-    _console().print(table)
+    result_console().print(table)
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
@@ -76,13 +76,15 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str
             yield path, str(inner)
 
 
-def _table(*columns: str) -> Table:
+def plain_table(*columns: str) -> Table:
+    """Return an empty table without lines; on a terminal, long cells fold."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=not sys.stdout.isatty())
     return table
 
 
-def _console() -> Console:
+def result_console() -> Console:
+    """Return what writes on stdout: as wide as the terminal, never folded in a pipe."""
     width = None if sys.stdout.isatty() else PIPE_COLUMNS
     return Console(highlight=False, width=width, soft_wrap=width is not None)

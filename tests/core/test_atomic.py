@@ -257,3 +257,19 @@ def test_space_is_asked_for_before_writing(tmp_path, monkeypatch):
     atomic.require_space(tmp_path, 5_000_000)
     with pytest.raises(StorageError, match="6,000 kB are needed and 5,000 kB are free; free some"):
         atomic.require_space(tmp_path, 6_000_000)
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        pytest.param(".", "it is a folder", id="folder"),
+        pytest.param("no/file", "no is no folder", id="folder that is not there"),
+        pytest.param("file/below", "file is no folder", id="below a file"),
+    ],
+)
+def test_refuses_a_place_for_no_file(tmp_path, place, message):
+    (tmp_path / "file").write_bytes(b"")
+
+    atomic.require_place(tmp_path / "file")
+    with pytest.raises(OutputError, match=message):
+        atomic.require_place(tmp_path / place)

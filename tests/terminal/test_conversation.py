@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from contextlib import redirect_stderr, redirect_stdout
 
@@ -418,16 +419,28 @@ class Terminal:
     def type(self, text):
         os.write(self.controller, text.encode())
 
+    def answer(self, text):
+        """Type at a prompt, once the keys are read one by one and not by the line."""
+        deadline = time.monotonic() + 30
+        while termios.tcgetattr(self.controller)[3] & termios.ICANON:
+            assert time.monotonic() < deadline, self.seen
+            time.sleep(0.01)
+        self.type(text)
+
     def wait_for(self, text, typing=""):
         """Return what was shown up to and with `text`, typing something until it comes.
 
-        Python forgets a Ctrl-C that comes after the prompt and before it waits for a key.
+        Python forgets a Ctrl-C that comes after the prompt and before it waits for a key, and
+        a terminal forgets what it was about to show when one is typed: so typing is repeated
+        only where nothing more is shown.
         """
         deadline = time.monotonic() + 30
+        self.type(typing)
         while text not in self.seen:
             assert time.monotonic() < deadline, self.seen
-            self.type(typing)
-            if select.select([self.controller], [], [], 0.1)[0]:
+            if not select.select([self.controller], [], [], 0.3)[0]:
+                self.type(typing)
+            else:
                 try:
                     self.seen += os.read(self.controller, 65536).decode("utf-8", "replace")
                 except OSError:  # the other end is closed
@@ -447,21 +460,22 @@ def test_at_a_terminal(tmp_path):
     try:
         terminal.wait_for(PROMPT)
         terminal.wait_for(HINT, typing="\x03")
-        terminal.type("世界X\x7f\x7f人\r")
+        terminal.wait_for(PROMPT)
+        terminal.answer("世界X\x7f\x7f人\r")
         terminal.wait_for("字字字\r\n")
         terminal.wait_for(PROMPT)
-        terminal.type("endless\r")
+        terminal.answer("endless\r")
         terminal.wait_for("字字字字字")
         terminal.type("\x03")
         assert HINT not in terminal.wait_for(PROMPT)
-        terminal.type("\x1b[A\x1b[A\r")  # the message before the last one
+        terminal.answer("\x1b[A\x1b[A\r")  # the message before the last one
         terminal.wait_for("字字字\r\n")
         terminal.wait_for(PROMPT)
-        terminal.type("/history\r")
+        terminal.answer("/history\r")
         history = terminal.wait_for(PROMPT)
         assert history.count("user:\x1b[22m 世人\r\n") == 2
         assert "assistant:\x1b[22m 字字字字字" in history
-        terminal.type("\x04")
+        terminal.answer("\x04")
         terminal.wait_for("left False")
         assert terminal.process.wait(30) == 0
     finally:

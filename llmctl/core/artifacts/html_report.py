@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from llmctl.core.artifacts.html_charts import BarChart, LineChart, draw_bars, draw_lines
+from llmctl.core.artifacts.html_heat_maps import HeatMaps, draw_heat_maps
 from llmctl.core.artifacts.html_text import escape
 
 # Even a page that was tampered with loads nothing and runs nothing.
@@ -116,7 +117,7 @@ class Note:
     kind: Literal["note", "warning"] = "note"
 
 
-Block = Heading | Paragraph | KeyFigures | Table | BarChart | LineChart | Samples | Note
+Block = Heading | Paragraph | KeyFigures | Table | BarChart | LineChart | HeatMaps | Samples | Note
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,8 @@ def _draw(block: Block) -> str:
             return draw_bars(block)
         case LineChart():
             return draw_lines(block)
+        case HeatMaps():
+            return draw_heat_maps(block)
         case Samples():
             return _samples(block)
         case Note():

@@ -9,6 +9,7 @@ _WRITTEN_OUT = {
     code: f"\\x{code:02x}" for code in (*range(32), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"
 }
 _NO_CHARACTERS = dict.fromkeys((*range(0xD800, 0xE000), 0xFFFE, 0xFFFF), "\ufffd")
+_MARKS = {ord(" "): "␣", ord("\n"): "⏎", ord("\t"): "⇥"}
 _SHOWN = _WRITTEN_OUT | _NO_CHARACTERS
 
 
@@ -32,3 +33,8 @@ def number(value: float) -> str:
     if magnitude >= 10:
         return f"{value:.2f}"
     return f"{value:.3f}" if magnitude >= 0.1 else f"{value:.2g}"
+
+
+def shown_piece(piece: str) -> str:
+    """Return a token with marks in place of its spaces, tabs and line ends."""
+    return piece.translate(_MARKS)

@@ -17,16 +17,16 @@ import safetensors.torch
 from torch import Tensor
 
 from llmctl.core import atomic
+from llmctl.core.artifacts.hub_layout import (
+    CARD_NAME,
+    CONFIG_NAME,
+    GENERATION_CONFIG_NAME,
+    TOKENIZER_CONFIG_NAME,
+    TOKENIZER_NAME,
+    WEIGHTS_NAME,
+    read_json,
+)
 from llmctl.core.errors import DataError, MissingInputError
-
-CONFIG_NAME = "config.json"
-GENERATION_CONFIG_NAME = "generation_config.json"
-TOKENIZER_NAME = "tokenizer.json"
-TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
-WEIGHTS_NAME = "model.safetensors"
-INDEX_NAME = "model.safetensors.index.json"
-CARD_NAME = "README.md"
-LARGEST_JSON_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -126,27 +126,3 @@ def tokenizer_file(directory: Path) -> Path:
     if not path.is_file():
         raise MissingInputError(f"{path}: not found; a model directory needs its tokenizer")
     return path
-
-
-def read_json(path: Path, largest_bytes: int = LARGEST_JSON_BYTES) -> dict[str, Any]:
-    """Return the JSON object that a file of a model directory holds.
-
-    Raises:
-        MissingInputError: There is no such file.
-        DataError: It is no JSON object, or a larger one than any model needs.
-    """
-    try:
-        with path.open("rb") as handle:
-            data = handle.read(largest_bytes + 1)
-        if len(data) > largest_bytes:
-            raise DataError(f"{path}: too large; at most {largest_bytes:,} bytes are read")
-        found = json.loads(data)
-    except FileNotFoundError as error:
-        raise MissingInputError(f"{path}: not found; is this a model directory?") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON: {error}") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: expected a JSON object, found a {type(found).__name__}")
-    return found

@@ -12,8 +12,12 @@ from typing import Any
 import yaml
 
 from llmctl.core import atomic, lock
+from llmctl.core.artifacts.hub_cache import parse_reference
+from llmctl.core.artifacts.hub_layout import CONFIG_NAME
+from llmctl.core.artifacts.hub_repository import locate
 from llmctl.core.errors import DataError, MissingInputError, OutputError
 from llmctl.core.manifest import MANIFEST_NAME, Manifest, read_manifest
+from llmctl.core.progress import Progress
 from llmctl.core.recipe import user_path
 
 DECISIONS_NAME = "decisions.json"
@@ -127,15 +131,20 @@ def list_runs(directory: Path) -> list[RunDirectory]:
     return [RunDirectory(path) for path in sorted(marked)]
 
 
-def find_model(reference: str | None, runs: Path) -> Path:
+def find_model(reference: str | None, runs: Path, progress: Progress | None = None) -> Path:
     """Return a model's directory.
 
     Args:
-        reference: A directory, or a run's name; None for the newest finished model.
+        reference: A directory, a run's name, or an id of the Hugging Face Hub, tried in
+            this order; None for the newest finished model.
         runs: The runs' directory.
+        progress: Told of a download from the Hub.
 
     Raises:
         MissingInputError: There is none; the message says where it was looked for.
+        DataError: The Hub's index of the weights is damaged.
+        OutputError: The Hub's cache cannot be written.
+        StorageError: The disk is full or failing.
     """
     if reference is None:
         found = [model for run in list_runs(runs) for model in finished_models(run.path)]
@@ -147,15 +156,23 @@ def find_model(reference: str | None, runs: Path) -> Path:
         return _newest(found)
     path = user_path(reference)
     for candidate in (path, path / "model", runs / reference / "model"):
-        if (candidate / "config.json").is_file():
+        if (candidate / CONFIG_NAME).is_file():
             return candidate
     aside = finished_models(path) or finished_models(runs / reference)
     if aside:
         return _newest(aside)
-    raise MissingInputError(
-        f"{reference}: no model here; looked for config.json in {path}, {path / 'model'} and "
+    looked = (
+        f"{reference}: no model here; looked for {CONFIG_NAME} in {path}, {path / 'model'} and "
         f"{runs / reference / 'model'}"
     )
+    of_the_hub = parse_reference(reference)
+    # What is there, if only in part, is what was meant.
+    if of_the_hub is None or path.exists() or (runs / reference).exists():
+        raise MissingInputError(looked)
+    try:
+        return locate(of_the_hub, progress=progress)
+    except MissingInputError as error:
+        raise MissingInputError(f"{looked}; on the Hugging Face Hub, {error}") from error
 
 
 def _newest(models: list[Path]) -> Path:

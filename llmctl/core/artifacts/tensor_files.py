@@ -17,7 +17,13 @@ import safetensors
 import torch
 from torch import Tensor
 
-from llmctl.core.artifacts.hub_files import CONFIG_NAME, INDEX_NAME, WEIGHTS_NAME, read_json
+from llmctl.core.artifacts.hub_layout import (
+    CONFIG_NAME,
+    INDEX_NAME,
+    WEIGHTS_NAME,
+    quoted,
+    read_index,
+)
 from llmctl.core.errors import DataError, MissingInputError
 
 Shape = tuple[int, ...]
@@ -28,13 +34,11 @@ DTYPES_READ: dict[str, torch.dtype] = {
     "BF16": torch.bfloat16,
     "F64": torch.float64,
 }
-LARGEST_INDEX_BYTES = 64 * 2**20
 _LARGEST_HEADER_BYTES = 64 * 2**20
 _LENGTH_BYTES = 8
-# Mapped and converted at a time: larger pieces are no faster into a contiguous target, and
-# into a transposed one a third as fast, since they leave the processor's cache.
+# Mapped and converted at a time: larger pieces are hardly faster into a contiguous target, and
+# into a transposed one a quarter as fast, since they leave the processor's cache.
 _PIECE_BYTES = 2 * 2**20
-_LONGEST_SHOWN = 100
 _PICKLE_PATTERNS = ("*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -77,7 +81,7 @@ class TensorFiles:
         self.path = directory / INDEX_NAME
         if not self.path.is_file():
             raise MissingInputError(_why_no_weights(directory))
-        file_names = _read_index(self.path)
+        file_names = read_index(self.path)
         for file_name in dict.fromkeys(file_names.values()):
             if not (directory / file_name).is_file():
                 raise MissingInputError(
@@ -88,17 +92,22 @@ class TensorFiles:
         for name, file_name in file_names.items():
             if name not in self._places:
                 raise DataError(
-                    f"{self.path}: tensor {_shown(name)} should be in {file_name} and is not"
+                    f"{self.path}: tensor {quoted(name)} should be in {file_name} and is not"
                 )
 
     def _add(self, path: Path, file_names: Mapping[str, str] | None = None) -> None:
         for name, (dtype, shape, offset) in _read_header(path).items():
             if file_names is not None and file_names.get(name) != path.name:
                 raise DataError(
-                    f"{path}: holds tensor {_shown(name)}, and by {INDEX_NAME} it should not"
+                    f"{path}: holds tensor {quoted(name)}, and by {INDEX_NAME} it should not"
                 )
             self.shapes[name], self.dtypes[name] = shape, dtype
             self._places[name] = _Place(path, offset)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that hold the tensors, by name."""
+        return sorted({place.path for place in self._places.values()})
 
     def require_name(self, name: str) -> None:
         """Check that there is a tensor of that name.
@@ -133,7 +142,7 @@ class TensorFiles:
         if others:
             raise DataError(
                 f"{self.path}: {len(others)} tensors have no place in the model that "
-                f"{CONFIG_NAME} describes, the first being {_shown(others[0])}"
+                f"{CONFIG_NAME} describes, the first being {quoted(others[0])}"
             )
 
     def fill(self, targets: Mapping[str, Tensor]) -> None:
@@ -233,56 +242,20 @@ def _read_header(path: Path) -> dict[str, tuple[str, Shape, int]]:
                 raise ValueError(
                     f"a header of {length:,} bytes, and at most {_LARGEST_HEADER_BYTES:,} are read"
                 )
-            header: dict[str, Any] = _checked_header(path, handle.read(length))
+            # It refuses holes, overlaps, sizes that contradict the shapes, data that is not
+            # there: what it lets pass can be read at the places that the header names.
+            with safetensors.safe_open(path, framework="np"):
+                header: dict[str, Any] = json.loads(handle.read(length))
     except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"{path}: damaged or cut short: {error}; fetch or write it again"
         ) from error
+    header.pop("__metadata__", None)
     begin = _LENGTH_BYTES + length
     return {
         name: (entry["dtype"], tuple(entry["shape"]), begin + entry["data_offsets"][0])
         for name, entry in header.items()
     }
-
-
-def _checked_header(path: Path, data: bytes) -> dict[str, Any]:
-    # safetensors refuses holes, overlaps, sizes that contradict the shapes, data that is
-    # not there: what it lets pass can be read at the places that the header names.
-    with safetensors.safe_open(path, framework="np") as handle:
-        names: list[str] = handle.keys()
-    header: dict[str, Any] = json.loads(data)
-    header.pop("__metadata__", None)
-    if header.keys() != set(names):
-        raise ValueError("two readings of its header differ")
-    return header
-
-
-def _read_index(path: Path) -> dict[str, str]:
-    """Return name → the file in the index's directory that holds the tensor.
-
-    Raises:
-        DataError: It is no index, or names something else than files beside it.
-    """
-    weight_map = read_json(path, LARGEST_INDEX_BYTES).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise DataError(f"{path}: expected a weight_map from tensors to files, found none")
-    for file_name in weight_map.values():
-        if not isinstance(file_name, str) or not _is_plain(file_name):
-            raise DataError(
-                f"{path}: weight_map names {_shown(file_name)}; expected the plain name of a "
-                ".safetensors file beside it"
-            )
-    return weight_map
-
-
-def _is_plain(file_name: str) -> bool:
-    return not {"/", "\\", "\0"} & set(file_name) and file_name.endswith(".safetensors")
-
-
-def _shown(found: object) -> str:
-    """What a foreign file says, so that it can neither steer a terminal nor fill it."""
-    text = repr(found)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 
 def _why_no_weights(directory: Path) -> str:

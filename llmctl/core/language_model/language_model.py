@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as shortened
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from llmctl.core.artifacts.tensor_files import TensorFiles
 from llmctl.core.errors import DataError
 from llmctl.core.language_model import scoring
 from llmctl.core.language_model.completion import Completer, Completion, Prompt
+from llmctl.core.language_model.embedding import Embedder, VectorPlan
 from llmctl.core.language_model.families import FAMILIES
 from llmctl.core.language_model.families.family import Family
 from llmctl.core.language_model.generation_config import GenerationConfig, generation_config
@@ -27,6 +30,35 @@ from llmctl.core.recipe import GeneratePlan
 from llmctl.core.tokens.tokenizer import END_OF_TEXT, Tokenizer
 
 WRITTEN_FAMILY = FAMILIES["qwen3"]
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model directory whose config and tensors agree; no tensor is read yet.
+
+    Attributes:
+        directory: Where it lies.
+        config: config.json as it stands.
+        family: Of its `model_type`.
+        architecture: What the config describes.
+        tensors: The weights' headers.
+    """
+
+    directory: Path
+    config: Mapping[str, Any]
+    family: Family
+    architecture: Architecture
+    tensors: TensorFiles
+
+    def tensor_names(self) -> dict[str, str]:
+        """Return the family's name of each tensor of the model → its name in these files."""
+        with torch.device("meta"):
+            model = Transformer(self.architecture)
+        full, found = (
+            [name for name, _ in stored_tensors(files, self.family, model)]
+            for files in (None, self.tensors)
+        )
+        return dict(zip(full, found, strict=True))
 
 
 class LanguageModel:
@@ -48,11 +80,7 @@ class LanguageModel:
         tokenizer: Tokenizer,
         generation: GenerationConfig | None = None,
     ) -> None:
-        if tokenizer.num_entries > model.vocab_size:
-            raise DataError(
-                f"the tokenizer has {tokenizer.num_entries} entries and the model only "
-                f"{model.vocab_size}; they do not belong together"
-            )
+        require_fit(tokenizer, model.vocab_size)
         self.model = model
         self.tokenizer = tokenizer
         if generation is None:
@@ -109,6 +137,23 @@ class LanguageModel:
         """Yield one continuation in pieces and return it whole; see `Completer.stream`."""
         return self.completer.stream(prompt, plan, seed=seed)
 
+    def embedder(self, plan: VectorPlan) -> Embedder:
+        """Return what makes vectors of texts; see `Embedder`."""
+        return Embedder(self.model, self.tokenizer, self.generation.begin_id, plan)
+
+
+def require_fit(tokenizer: Tokenizer, vocab_size: int) -> None:
+    """Check that a model of so many entries knows all of its tokenizer's.
+
+    Raises:
+        DataError: The tokenizer has more.
+    """
+    if tokenizer.num_entries > vocab_size:
+        raise DataError(
+            f"the tokenizer has {tokenizer.num_entries} entries and the model only "
+            f"{vocab_size}; they do not belong together"
+        )
+
 
 def read_tokenizer(directory: Path) -> Tokenizer:
     """Read a model directory's tokenizer: tokenizer.json, or GPT-2's pair of files.
@@ -163,19 +208,30 @@ def load_transformer(
         MissingInputError: A file is not there.
         DataError: See `LanguageModel.load`.
     """
+    found = open_model_files(directory)
+    with torch.device("meta"):
+        model = Transformer(found.architecture)
+    model = model.to(dtype or torch.float32).to_empty(device=device)
+    found.tensors.fill(dict(stored_tensors(found.tensors, found.family, model)))
+    return model.eval()
+
+
+def open_model_files(directory: Path) -> ModelFiles:
+    """Read config.json and the tensors' headers, and check that they agree.
+
+    Raises:
+        MissingInputError: A file is not there.
+        DataError: See `LanguageModel.load`.
+    """
     config = hub_files.read_config(directory)
     family = _family(config.get("model_type"), directory)
     try:
         architecture = family.read(config)
     except DataError as error:
         raise DataError(f"{directory}: {error}") from error
-    files = TensorFiles(directory)
-    check_tensors(files, family, architecture)
-    with torch.device("meta"):
-        model = Transformer(architecture)
-    model = model.to(dtype or torch.float32).to_empty(device=device)
-    files.fill(dict(stored_tensors(files, family, model)))
-    return model.eval()
+    tensors = TensorFiles(directory)
+    check_tensors(tensors, family, architecture)
+    return ModelFiles(directory, config, family, architecture, tensors)
 
 
 def _family(model_type: object, directory: Path) -> Family:

@@ -74,9 +74,10 @@ class KeyValueCache:
             keys[:, :, reading.first_slot : stop] = k_BGTK
             values[:, :, reading.first_slot : stop] = v_BGTK
         else:
-            index = reading.positions[:, None, :, None].expand_as(k_BGTK)
-            keys.scatter_(2, index, k_BGTK)
-            values.scatter_(2, index, v_BGTK)
+            # Not scatter_, which takes a hundred times as long in bfloat16 on the CPU.
+            rows_B1 = torch.arange(len(keys), device=keys.device)[:, None]
+            keys[rows_B1, :, reading.positions] = k_BGTK.transpose(1, 2)
+            values[rows_B1, :, reading.positions] = v_BGTK.transpose(1, 2)
         return keys[:, :, :stop], values[:, :, :stop]
 
     def truncate(self, lengths: Sequence[int]) -> None:

@@ -87,7 +87,8 @@ class Reading:
         else:
             self.positions = torch.tensor(self._starts, device=device)[:, None] + tokens_T
         self._views: dict[int | None, View] = {}
-        self._turns: dict[tuple[Rotary, torch.dtype], Tables] = {}
+        # By identity: layers share the objects, and hashing one takes longer than a product.
+        self._turns: dict[tuple[int, torch.dtype], Tables] = {}
 
     @property
     def first_slot(self) -> int:
@@ -122,7 +123,7 @@ class Reading:
         """Return queries or keys turned by their positions; as they are without a rotary."""
         if rotary is None:
             return x_BTHK
-        key = (rotary, x_BTHK.dtype)
+        key = (id(rotary), x_BTHK.dtype)
         if key not in self._turns:
             cosines, sines = self._turns_of(rotary)
             self._turns[key] = cosines.to(x_BTHK.dtype), sines.to(x_BTHK.dtype)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -32,8 +33,10 @@ class RotaryScaling:
 
     Attributes:
         attention_factor: Multiplies cosines and sines, and so the logits of attention twice.
+        depends_on_length: There is more than one regime.
     """
 
+    depends_on_length: ClassVar[bool] = False
     attention_factor: float = 1.0
 
     def regime(self, num_tokens: int) -> int:
@@ -68,6 +71,7 @@ class DynamicScaling(RotaryScaling):
     Source: Peng et al. 2023, "YaRN", section 3.3; the base as in Hugging Face's code.
     """
 
+    depends_on_length: ClassVar[bool] = True
     factor: float
     original_context_tokens: int
 
@@ -138,6 +142,7 @@ class LongRopeScaling(RotaryScaling):
     Source: Ding et al. 2024, "LongRoPE", section 3.
     """
 
+    depends_on_length: ClassVar[bool] = True
     short_factors: tuple[float, ...]
     long_factors: tuple[float, ...]
     original_context_tokens: int

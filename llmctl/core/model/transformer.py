@@ -92,6 +92,10 @@ class Transformer(nn.Module):
         self.final_norm = make_norm(width, architecture.norm)
         self.output = None if architecture.tie_embeddings else Projection(width, vocab_size)
         self._tables: dict[tuple[Rotary, int], Tables] = {}
+        rotaries = dict.fromkeys(layer.rotary for layer in architecture.layers if layer.rotary)
+        self._scalings_by_length = [
+            rotary.scaling for rotary in rotaries if rotary.scaling.depends_on_length
+        ]
 
     @property
     def context_tokens(self) -> int:
@@ -152,6 +156,7 @@ class Transformer(nn.Module):
         tokens_BT: Tensor,
         cache: KeyValueCache | None = None,
         lengths: Sequence[int] | None = None,
+        num_blocks: int | None = None,
     ) -> Tensor:
         """Return the states after the final norm, (B, T, D).
 
@@ -160,15 +165,16 @@ class Transformer(nn.Module):
             cache: Earlier tokens of the same rows; these are appended to it.
             lengths: Of each row's whole text, where these tokens are a chunk of it or end
                 in padding; by default the row ends with these tokens.
+            num_blocks: Return the stream after so many blocks instead, without the norm.
 
         Raises:
             ValueError: More tokens than the context or the cache holds.
         """
         reading = self._reading(tokens_BT, cache, lengths)
         x_BTD = self._embed(tokens_BT, reading)
-        for block in self.blocks:
+        for block in self.blocks[:num_blocks]:
             x_BTD = block(x_BTD, reading)
-        return self.final_norm(x_BTD)
+        return self.final_norm(x_BTD) if num_blocks is None else x_BTD
 
     @torch.inference_mode()
     def trace(self, tokens_BT: Tensor, watched: Iterable[int] | None = None) -> Trace:
@@ -195,11 +201,7 @@ class Transformer(nn.Module):
         A cache made in other regimes than those of the row's new length holds keys that
         the new tokens must not meet: the row has to be read anew.
         """
-        return tuple(rotary.scaling.regime(num_tokens) for rotary in self._rotaries())
-
-    def _rotaries(self) -> list[Rotary]:
-        distinct = dict.fromkeys(layer.rotary for layer in self.architecture.layers)
-        return [rotary for rotary in distinct if rotary is not None]
+        return tuple(scaling.regime(num_tokens) for scaling in self._scalings_by_length)
 
     def _embed(self, tokens_BT: Tensor, reading: Reading) -> Tensor:
         x_BTD = self.embedding(tokens_BT)

@@ -99,6 +99,10 @@ class Tokenizer:
         backend.add_special_tokens([END_OF_TEXT])
         return cls(backend)
 
+    def as_json(self) -> str:
+        """Return the tokenizer as the content of a tokenizer.json."""
+        return self._backend.to_str(pretty=True)
+
     @cached_property
     def vocab_size(self) -> int:
         """V: every id is below it. The vocabulary may skip some.

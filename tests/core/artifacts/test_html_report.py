@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from llmctl.core.artifacts.html_charts import Bar, BarChart, LineChart, Series
+from llmctl.core.artifacts.html_heat_maps import HeatMap, HeatMaps
 from llmctl.core.artifacts.html_report import (
     Heading,
     KeyFigure,
@@ -39,6 +40,7 @@ def every_block(text):
             text,
             caption=text,
         ),
+        HeatMaps((HeatMap(text, (text[:6],) * 2, ((1.0, 0.0), (0.5, 0.5))),), text),
         Samples((Sample(text, text, text, text, "zh"),), title=text, is_story=True),
         Samples((Sample(text, text),), is_monospace=True),
         Note(text),

@@ -7,6 +7,7 @@ import os
 
 import pytest
 import yaml
+from fake_hub import WHOLE
 
 from llmctl.core.artifacts.run_directory import (
     RunDirectory,
@@ -18,6 +19,7 @@ from llmctl.core.artifacts.run_directory import (
 from llmctl.core.errors import MissingInputError, OutputError
 from llmctl.core.lock import exclusive
 from llmctl.core.manifest import Identity, write_manifest
+from llmctl.core.progress import Progress
 
 
 @pytest.fixture
@@ -173,6 +175,55 @@ def test_where_there_is_none_it_says_where_it_looked(run, tmp_path):
         match=r"无: no model here; looked for config.json in 无, 无/model and .*runs",
     ):
         find_model("无", runs)
+
+
+@pytest.mark.parametrize("reference", ["owner/name", "owner/name@v1"])
+def test_what_is_neither_a_directory_nor_a_run_is_of_the_hub(
+    reference, fill_cache, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    snapshot = fill_cache("owner/name", WHOLE, "v1" if "@" in reference else "main")
+
+    assert find_model(reference, tmp_path / "runs") == snapshot
+
+
+@pytest.mark.parametrize("name", ["name", "runs/name"])
+def test_a_run_or_directory_comes_before_the_hub(name, fill_cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fill_cache("name", WHOLE)
+    (tmp_path / name).mkdir(parents=True)
+
+    with pytest.raises(MissingInputError, match=r"looked for config.json in name, .*/name/model$"):
+        find_model("name", tmp_path / "runs")
+    model = make_model(tmp_path / name / "model")
+
+    assert find_model("name", tmp_path / "runs").resolve() == model
+
+
+def test_what_the_hub_refuses_was_looked_for_everywhere(hub_cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    with pytest.raises(
+        MissingInputError,
+        match=r"gpt: no model here; looked for config.json in gpt, gpt/model and .*runs/gpt/model; "
+        r"on the Hugging Face Hub, gpt: the Hub's cache .* does not hold it, and it cannot be "
+        r"downloaded: HF_HUB_OFFLINE is set; name the directory .* with -m DIRECTORY",
+    ):
+        find_model("gpt", tmp_path / "runs")
+
+
+def test_a_download_is_told_to_the_progress(fake_hub, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fake_hub.repositories["a/b"] = WHOLE
+    told = []
+
+    class Told(Progress):
+        def begin(self, activity, total=None, unit=""):
+            told.append(activity)
+
+    assert (find_model("a/b", tmp_path / "runs", Told()) / "config.json").is_file()
+    assert told == ["download a/b"]
 
 
 def test_damaged_manifest_does_not_hide_the_other_models(tmp_path):

@@ -105,7 +105,9 @@ def models(tmp_path_factory):
         head_dim=8,
         max_position_embeddings=64,
     )
-    theirs = transformers.Qwen3ForCausalLM(config).eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # of the weights that transformers draws
+        theirs = transformers.Qwen3ForCausalLM(config).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in theirs.parameters():

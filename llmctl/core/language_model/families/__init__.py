@@ -32,4 +32,5 @@ _MODULES = (
     olmo3,
     smollm3,
 )
-FAMILIES: dict[str, Family] = {module.FAMILY.model_type: module.FAMILY for module in _MODULES}
+_ALL = [*(module.FAMILY for module in _MODULES), gemma3.FAMILY_WITH_PICTURES]
+FAMILIES: dict[str, Family] = {family.model_type: family for family in _ALL}

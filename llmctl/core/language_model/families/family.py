@@ -27,6 +27,11 @@ class Family:
         transposed: Our names of the matrices that the files hold as (inputs, outputs).
         optional_prefix: What the files' names may lack at their beginning.
         ignored: A pattern of tensors in the files that are no parameters.
+        has_rotary_by_kind: Whether `rope_parameters` has an object for layers that see all
+            and one for layers in a window.
+        renamed: A field of config.json as transformers 5 writes it → as other readers know it.
+        old_window_base: Where transformers 4 kept theta of layers in a window.
+        is_half: The files hold more than is read, such as the half that sees pictures.
     """
 
     model_type: str
@@ -37,6 +42,10 @@ class Family:
     transposed: frozenset[str] = field(default_factory=frozenset[str])
     optional_prefix: str = ""
     ignored: str = r".*\.rotary_emb\.inv_freq"
+    has_rotary_by_kind: bool = False
+    renamed: Mapping[str, str] = field(default_factory=dict[str, str])
+    old_window_base: str | None = None
+    is_half: bool = False
 
     def file_name(self, ours: str) -> str | None:
         """Return the name in the files of a parameter or part; None where it has none."""

@@ -45,4 +45,4 @@ def read(config: Config) -> Architecture:
     )
 
 
-FAMILY = Family("olmo3", "Olmo3ForCausalLM", olmo2.NAMES, read)
+FAMILY = Family("olmo3", "Olmo3ForCausalLM", olmo2.NAMES, read, has_rotary_by_kind=True)

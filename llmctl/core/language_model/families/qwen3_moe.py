@@ -72,4 +72,10 @@ def _dense_layers(config: Config) -> frozenset[int]:
     return frozenset(layers)
 
 
-FAMILY = Family("qwen3_moe", "Qwen3MoeForCausalLM", _NAMES, read)
+FAMILY = Family(
+    "qwen3_moe",
+    "Qwen3MoeForCausalLM",
+    _NAMES,
+    read,
+    renamed={"num_local_experts": "num_experts"},
+)

@@ -1,0 +1,92 @@
+"""`llmctl inspect`: a text as a model sees it, token by token."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmctl.commands import options
+
+
+def inspect(
+    text: Annotated[
+        str | None, typer.Argument(metavar="TEXT", help="The text; - reads stdin.")
+    ] = None,
+    model: options.Model = None,
+    tokens: Annotated[
+        bool, typer.Option("--tokens", help="Only the tokens; no weights are read.")
+    ] = False,
+    num_candidates: Annotated[
+        int, typer.Option("--next", min=0, help="So many tokens that might come, at each step.")
+    ] = 0,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    min_p: options.MinP = None,
+    attention: Annotated[
+        str | None,
+        typer.Option(metavar="LAYER[.HEAD]", help="What the tokens look at; counted from 0."),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the map of --attention, all heads, as a page.")
+    ] = None,
+    neighbours: Annotated[
+        str | None, typer.Option(metavar="WORD", help="Tokens embedded near a word.")
+    ] = None,
+    num_neighbours: Annotated[int, typer.Option(min=1, help="How many of them.")] = 10,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Show how likely a model finds each token of a text, what it attends to, what might follow.
+
+    log p, rank and entropy are of each token given those before it, in nats; log P is their
+    sum so far. --next shows which sampler cuts which candidate from the draw.
+    """
+    from llmctl.commands.stage_command import print_json
+    from llmctl.core.errors import UsageError
+
+    if text == "-":
+        text = sys.stdin.read().removesuffix("\n")
+    if not text and (neighbours is None or text is not None or tokens):
+        raise UsageError('no text; try: llmctl inspect "The world is"')
+    if html is not None and attention is None:
+        raise UsageError("--html writes a map of attention; add --attention LAYER[.HEAD]")
+    path = options.found_model(model, quiet=quiet)
+    if tokens:
+        _show_tokens(path, text or "", as_json=as_json)
+        return
+    from llmctl.core.stages import generate as generation
+    from llmctl.core.stages import inspect as stage
+    from llmctl.terminal.inspection import print_findings
+
+    language_model = generation.open_model(path, device=device, dtype=dtype)
+    given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    plan, _ = generation.settle(language_model, given)
+    questions = stage.Questions(attention, neighbours, num_neighbours, num_candidates, plan)
+    findings = stage.inspect(language_model, text, questions, html)
+    print_json({"model": str(path), **findings.record()}) if as_json else print_findings(findings)
+
+
+def _show_tokens(path: Path, text: str, *, as_json: bool) -> None:
+    from llmctl.commands.stage_command import print_json
+    from llmctl.core.tokens.tokenizer import Tokenizer
+    from llmctl.terminal.token_colours import print_tokens
+
+    file = path / "tokenizer.json"
+    if file.is_file():
+        tokenizer = Tokenizer.from_file(file)
+    else:
+        from llmctl.core.language_model.language_model import read_tokenizer  # loads torch
+
+        tokenizer = read_tokenizer(path)
+    found = [(token_id, tokenizer.piece(token_id)) for token_id in tokenizer.encode(text)]
+    if as_json:
+        tokens = [{"token_id": token_id, "piece": piece} for token_id, piece in found]
+        print_json({"model": str(path), "text": text, "tokens": tokens})
+    else:
+        print_tokens(found)
