@@ -220,7 +220,6 @@ def whole_weights(checkpoint):
     ("name", "content", "phrase"),
     [
         ("config.json", b"", "config.json: not JSON"),
-        ("config.json", b'{"a": 1', "config.json: not JSON"),
         ("config.json", DEEP, "config.json: not JSON"),
         ("config.json", b"[" * 10**6, "config.json: not JSON"),
         ("config.json", b"\xff\xfe\x00", "config.json: not JSON"),
@@ -229,11 +228,9 @@ def whole_weights(checkpoint):
         ("config.json", b"{}", "unknown model_type None; known: gemma2"),
         ("config.json", b'{"model_type": "\\u001b[2J\\ud800"}', r"unknown model_type '\x1b[2J\ud8"),
         ("generation_config.json", DEEP, "generation_config.json: not JSON"),
-        ("generation_config.json", b"[]", "generation_config.json: expected a JSON object"),
-        ("generation_config.json", b'{"top_p": NaN}', "generation_config.json: top_p: Input"),
+        ("generation_config.json", b'{"repetition_penalty": 1e-320}', "repetition_penalty: Input"),
         ("generation_config.json", b'{"eos_token_id": "2"}', "eos_token_id: expected a token's id"),
         ("generation_config.json", b'{"temperature": 1' + b"0" * 400 + b"}", "temperature: Input"),
-        ("tokenizer.json", b"", "tokenizer.json: damaged, or no tokenizer.json"),
         ("tokenizer.json", b"\xff", "tokenizer.json: damaged: not UTF-8"),
         ("tokenizer.json", DEEP, "tokenizer.json: damaged, or no tokenizer.json"),
         ("tokenizer.json", b'{"model": {"type": "BPE"}}', "tokenizer.json: damaged"),
@@ -369,11 +366,9 @@ def test_an_id_beyond_the_embedding_is_no_token(option, checkpoint, generate):
     assert refused(ended, 2, "'a' is no single token of this model")
 
 
-@pytest.mark.parametrize("file_name", ["config.json", "generation_config.json"])
-def test_ids_of_another_model_neither_begin_nor_end(file_name, checkpoint, generate):
+def test_ids_of_another_model_neither_begin_nor_end(checkpoint, generate):
     for name in ("config.json", "generation_config.json"):
-        edit_json(checkpoint / name, bos_token_id=..., eos_token_id=...)
-    edit_json(checkpoint / file_name, bos_token_id=50256, eos_token_id=[50256, 10**30])
+        edit_json(checkpoint / name, bos_token_id=50256, eos_token_id=[50256, 10**30])
 
     assert generate("--min-tokens", "2").exit_code == 0
     assert refused(generate(prompt=""), BAD_DATA, "prompt 1 is empty", "no token that begins")
@@ -386,18 +381,13 @@ def test_ids_of_another_model_neither_begin_nor_end(file_name, checkpoint, gener
     ("source", "phrase"),
     [
         ("{{ ''.__class__.__mro__ }}", "the attribute '__class__' of 'str' is not for templates"),
-        ("{{ messages.append(1) }}", "fails in line 1"),
-        ("{{ cycler.__init__.__globals__ }}", "is not for templates"),
-        ("{% include '/etc/passwd' %}", "the chat template fails"),
         ("{% for i in range(10**9) %}x{% endfor %}", "the chat template fails in line 1"),
-        ("{{ 'x' * 10**10 }}", "the chat template fails: it needs too much memory"),
         (
             "{% set n = namespace(s='x') %}{% for i in range(99) %}{% set n.s = n.s ~ n.s %}"
             "{% endfor %}{{ n.s }}",
             "the chat template fails: it needs too much memory",
         ),
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "fails: it is nested too deeply"),
-        ("{% if", "the chat template fails in line 1"),
         ("{{ raise_exception('\x1b[2Jno') }}", r"refuses the conversation: \x1b[2Jno"),
         ("x" * 2_000_000, "has 2,000,000 bytes; at most 1,048,576 are read"),
         (b"\xff\xfe", "chat_template.jinja: damaged: not UTF-8 at byte 0"),
