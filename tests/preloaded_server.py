@@ -71,7 +71,10 @@ class Operation:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit code, or a signal's number as a negative one."""
+    """How a command ended: its exit code, or a signal's number as a negative one.
+
+    Its memory at most counts what it shares with the server.
+    """
 
     exit_code: int
     stdout: str
@@ -79,6 +82,7 @@ class Ended:
     seconds: float
     operations: list[Operation] = field(repr=False)
     orphans: int
+    peak_bytes: int = field(compare=False)
 
 
 # ------------------------------------------------------------------ the tests' side
@@ -131,6 +135,7 @@ class Command:
             seconds=reply["ran"],
             operations=self.operations(),
             orphans=reply["orphans"],
+            peak_bytes=reply["peak_bytes"],
         )
         return self._ended
 
@@ -240,7 +245,7 @@ def _serve() -> None:
         ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     _preload()
     began: dict[int, float] = {}
-    ended: dict[int, int] = {}
+    ended: dict[int, tuple[int, int]] = {}
     for line in sys.stdin:
         request = json.loads(line)
         if "signal" in request:
@@ -262,19 +267,22 @@ def _serve() -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _reap(ended: dict[int, int]) -> bool:
-    """Collect what has ended; say whether anything still runs."""
+def _reap(ended: dict[int, tuple[int, int]]) -> bool:
+    """Collect what has ended, exit code and memory at most; say whether anything still runs."""
+    unit = 1 if sys.platform == "darwin" else 1024
     while True:
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
         except ChildProcessError:
             return False
         if pid == 0:
             return True
-        ended[pid] = os.waitstatus_to_exitcode(status)
+        ended[pid] = os.waitstatus_to_exitcode(status), usage.ru_maxrss * unit
 
 
-def _wait(pid: int, seconds: float, began: dict[int, float], ended: dict[int, int]) -> dict:
+def _wait(
+    pid: int, seconds: float, began: dict[int, float], ended: dict[int, tuple[int, int]]
+) -> dict:
     deadline = time.monotonic() + seconds
     timed_out = False
     while _reap(ended) and pid not in ended:
@@ -288,7 +296,14 @@ def _wait(pid: int, seconds: float, began: dict[int, float], ended: dict[int, in
         deadline = time.monotonic() + ORPHAN_SECONDS
         while (orphans := int(_reap(ended))) and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
-    return {"exit_code": ended[pid], "ran": ran, "timed_out": timed_out, "orphans": orphans}
+    exit_code, peak_bytes = ended[pid]
+    return {
+        "exit_code": exit_code,
+        "ran": ran,
+        "timed_out": timed_out,
+        "orphans": orphans,
+        "peak_bytes": peak_bytes,
+    }
 
 
 def _fork(request: dict) -> int:
