@@ -38,7 +38,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
 Restart = Annotated[
     bool, typer.Option("--restart", help="Give up an unfinished training and begin anew.")
 ]
-Seed = Annotated[int | None, typer.Option(help="Decides what is drawn.")]
+Seed = Annotated[int | None, typer.Option(min=0, max=2**63 - 1, help="Decides what is drawn.")]
 Model = Annotated[
     str | None,
     typer.Option(

@@ -51,7 +51,10 @@ Strings = Annotated[tuple[str, ...], Field(strict=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+# Far beyond use, and logits changed by it are numbers still.
+Addend = Annotated[float, Field(ge=-1e9, le=1e9)]
+Divisor = Annotated[float, Field(ge=1e-6, le=1e6)]
+Exponent = Annotated[float, Field(ge=-30, le=30)]
 Count = Annotated[int, Field(ge=1)]
 SamplerName = Literal["temperature", "top_k", "top_p", "min_p", "typical_p"]
 SamplerNames = Annotated[tuple[SamplerName, ...], Field(strict=False)]
@@ -217,15 +220,15 @@ class GeneratePlan(_Plan):
     """Choose among the tokens of this probability whose surprise is nearest to the expected."""
     samplers: SamplerNames = ("temperature", "top_k", "top_p", "min_p", "typical_p")
     """The order in which these act; one left out does not act."""
-    repetition_penalty: Positive = 1.0
+    repetition_penalty: Divisor = 1.0
     """Divides the logits (multiplies negative ones) of tokens in prompt or text; 1: none."""
-    presence_penalty: Finite = 0.0
+    presence_penalty: Addend = 0.0
     """Subtracted from the logits of tokens written so far; the prompt's do not count."""
-    frequency_penalty: Finite = 0.0
+    frequency_penalty: Addend = 0.0
     """Subtracted for each time a token has been written; the prompt's do not count."""
     no_repeat_ngram: Count | None = None
     """No run of so many tokens is written that the prompt or the text already holds."""
-    logit_bias: dict[Annotated[int, Field(ge=0, strict=False)], Finite] = {}
+    logit_bias: dict[Annotated[int, Field(ge=0, strict=False)], Addend] = {}
     """Added to the logits of tokens, by their ids."""
     stop: Strings = ()
     """Texts that end the writing; not written themselves."""
@@ -233,7 +236,7 @@ class GeneratePlan(_Plan):
     """A text ends after so long, counted from the reading of its prompt."""
     num_beams: Count = 1
     """More than 1: beam search, which draws nothing and for which `samplers` do not act."""
-    length_penalty: Finite = 1.0
+    length_penalty: Exponent = 1.0
     """Beam search divides a text's log-probability by its length to this power."""
     early_stopping: Literal[True, False, "never"] = False
     """Beam search ends with enough texts (true), or once better ones are unlikely, or cannot be."""

@@ -122,7 +122,10 @@ def test_refuses_what_is_no_token_id(name, value):
         ({"top_p": 1.5}, "top_p: Input should be less than or equal to 1, found 1.5"),
         ({"top_p": 0}, "top_p: Input should be greater than 0, found 0"),
         ({"min_p": [0.1]}, r"min_p: Input should be a valid number, found \[0.1\]"),
-        ({"repetition_penalty": 0}, "repetition_penalty: Input should be greater than 0, found 0"),
+        (
+            {"repetition_penalty": 0},
+            "repetition_penalty: Input should be greater than or equal to 0.0",
+        ),
         ({"no_repeat_ngram_size": -2}, "no_repeat_ngram: Input should be greater than or equal"),
     ],
 )

@@ -79,7 +79,12 @@ def test_an_option_that_is_false_or_0_is_given(model):
         ({"num_beams": 2, "num_samples": 3}, r"^num_beams: .* at least num_samples, which is 3"),
         ({"samplers": ("top_k", "top_k")}, r"^samplers: .*top_k is named twice"),
         ({"early_stopping": "soon"}, r"^early_stopping: Input should be True, False or 'never'"),
-        ({"logit_bias": {3: math.inf}}, r"^logit_bias.3: Input should be a finite number"),
+        ({"logit_bias": {3: math.inf}}, r"^logit_bias.3: Input should be less than or equal to 1"),
+        ({"logit_bias": {3: math.nan}}, r"^logit_bias.3: Input should be .* found nan"),
+        ({"presence_penalty": -1e10}, r"^presence_penalty: Input should be greater than or equal"),
+        ({"frequency_penalty": 1e10}, r"^frequency_penalty: Input should be less than or equal"),
+        ({"repetition_penalty": 1e-7}, r"^repetition_penalty: Input should be greater than or"),
+        ({"length_penalty": 31.0}, r"^length_penalty: Input should be less than or equal to 30"),
     ],
 )
 def test_refuses_an_option_out_of_its_range(given, message, model):
