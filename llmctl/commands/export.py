@@ -12,7 +12,7 @@ from llmctl.commands import options
 
 def export(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A model directory or a run's name.")
+        str, typer.Argument(metavar="MODEL", help="A model directory, a run's name or a Hub id.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the result goes.")],
     dtype: Annotated[

@@ -505,6 +505,49 @@ def test_refuses_what_is_not_whole(source, tmp_path):
         export(source, tmp_path / "out")
 
 
+def test_refuses_half_of_a_model(tokenizer_path, tmp_path):
+    text = {
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "vocab_size": 300,
+        "sliding_window": 4,
+        "tie_word_embeddings": True,
+    }
+    source = tmp_path / "pictures"
+    source.mkdir()
+    write_json(source / "config.json", {"model_type": "gemma3", "text_config": text})
+    layer = "language_model.model.layers.0."
+    shapes = {
+        "language_model.model.embed_tokens.weight": (300, 16),
+        "language_model.model.norm.weight": (16,),
+        "vision_tower.weight": (2, 2),
+        f"{layer}self_attn.q_proj.weight": (16, 16),
+        f"{layer}self_attn.k_proj.weight": (8, 16),
+        f"{layer}self_attn.v_proj.weight": (8, 16),
+        f"{layer}self_attn.o_proj.weight": (16, 16),
+        f"{layer}self_attn.q_norm.weight": (8,),
+        f"{layer}self_attn.k_norm.weight": (8,),
+        f"{layer}mlp.gate_proj.weight": (24, 16),
+        f"{layer}mlp.up_proj.weight": (24, 16),
+        f"{layer}mlp.down_proj.weight": (16, 24),
+        f"{layer}input_layernorm.weight": (16,),
+        f"{layer}post_attention_layernorm.weight": (16,),
+        f"{layer}pre_feedforward_layernorm.weight": (16,),
+        f"{layer}post_feedforward_layernorm.weight": (16,),
+    }
+    tensors = {name: torch.ones(shape) for name, shape in shapes.items()}
+    safetensors.torch.save_file(tensors, source / WHOLE)
+    shutil.copy(tokenizer_path, source / "tokenizer.json")
+    assert logits_of(source).shape == (1, 30, 300)
+
+    with pytest.raises(DataError, match="only the text half is read, which makes no whole model"):
+        export(source, tmp_path / "out")
+
+
 def test_refuses_a_damaged_run(tiny, tmp_path):
     path = tiny / "runs/tiny/model/README.md"
     path.write_text("other", encoding="utf-8")
