@@ -244,6 +244,7 @@ def test_every_block_of_the_readme_runs(reader, shell_path):
     assert (reader / "shards/manifest.json").is_file()
     assert (reader / "runs/short/model/config.json").is_file()
     assert (reader / "runs/mine/report/report.html").is_file()
+    assert (reader / "exported/manifest.json").is_file()
 
 
 def test_every_block_of_the_guide_runs(reader, shell_path):
@@ -253,6 +254,11 @@ def test_every_block_of_the_guide_runs(reader, shell_path):
     assert "runs/first/model: " in output
     assert '"rule":"exact_duplicate"' in output
     assert (reader / "spring/manifest.json").is_file()
+    answers = (reader / "answers.jsonl").read_text(encoding="utf-8").splitlines()
+    assert sorted(str(json.loads(answer)["id"]) for answer in answers) == ["2", "a"]
+    assert "(3, 16) [[" in output
+    assert (reader / "exported/manifest.json").is_file()
+    assert "<svg" in (reader / "attention.html").read_text(encoding="utf-8")
 
 
 def test_every_python_block_of_formats_runs(reader, shell_path):
