@@ -387,12 +387,19 @@ def test_work_that_hears_nothing_is_ended_by_the_watchdog(server, folder):
 
 
 def test_time_limit_ends_with_75_and_the_same_command_goes_on(server, folder, undisturbed):
-    limited = (*EVAL, "--max-seconds", "0.3")
     num_stops = 0
-    while (ended := server.run(*limited, cwd=folder)).exit_code != 0:
-        num_stops += 1
-        assert ended.exit_code == 75
-        assert "stopped after --max-seconds 0.3; the same command goes on" in ended.stderr
+    for limit in ("0.3", "0.1", "0.03"):  # a fast machine needs no 0.3 s for all of it
+        shutil.rmtree(folder / "runs", ignore_errors=True)
+        limited = (*EVAL, "--max-seconds", limit)
+        ended = server.run(*limited, cwd=folder)
+        if ended.exit_code == 0:
+            continue
+        while ended.exit_code != 0:
+            num_stops += 1
+            assert ended.exit_code == 75
+            assert f"stopped after --max-seconds {limit}; the same command goes on" in ended.stderr
+            ended = server.run(*limited, cwd=folder)
+        break
 
     assert num_stops >= 1
     assert finish(server, folder) == data_of(undisturbed / RUN)
