@@ -36,7 +36,7 @@ def test_reader_that_has_read_enough(tmp_path):
 
 def test_reader_that_has_read_enough_of_a_text(server, tiny):
     os.mkfifo(tiny / "pipe")
-    command = ("generate", "The world is", "-m", "tiny", "--max-tokens", "5000")
+    command = ("generate", "The world is", "-m", "tiny", "--max-tokens", "5000", "--seed", "1")
     writer = server.start(*command, cwd=tiny, stdout=str(tiny / "pipe"))
     with (tiny / "pipe").open("rb") as pipe:
         assert len(pipe.read(10)) == 10
@@ -93,7 +93,7 @@ def test_output_onto_a_full_disk(tmp_path):
 def test_interrupted_text_ends_by_the_signal(server, tiny):
     """A shell's loop around the command ends too, and nobody reads a traceback."""
     os.mkfifo(tiny / "pipe")
-    command = ("generate", "The world is", "-m", "tiny", "--max-tokens", "5000")
+    command = ("generate", "The world is", "-m", "tiny", "--max-tokens", "5000", "--seed", "1")
     writer = server.start(*command, cwd=tiny, stdout=str(tiny / "pipe"))
     with (tiny / "pipe").open("rb") as pipe:
         assert pipe.read(1)  # it is writing, and would go on when the pipe is full

@@ -41,7 +41,9 @@ def test_second_writer_is_told_who_works(server, tiny, holder):
 def test_readers_work_meanwhile(server, tiny, holder):
     overview = server.run("status", cwd=tiny)
     states = server.run("status", "tiny.yaml", "--json", cwd=tiny)
-    text = server.run("generate", "The world", "-m", "tiny", "--max-tokens", "3", cwd=tiny)
+    text = server.run(
+        "generate", "The world", "-m", "tiny", "--max-tokens", "3", "--seed", "1", cwd=tiny
+    )
     verified = server.run("verify", RUN, cwd=tiny)
 
     for ended in (overview, states, text, verified):
