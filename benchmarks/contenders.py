@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llmctl.cli import LONG_SPIN
+
 OURS, PEER = "llmctl", "transformers"
 DTYPES = ("bfloat16", "float32")
 
 AS_FOUND: Mapping[str, str] = {}
-SHORT_SPIN: Mapping[str, str] = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "5000"}
+AS_LLMCTL: Mapping[str, str] = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": str(LONG_SPIN)}
 """What the command `llmctl` sets; see `llmctl.cli.main`."""
 
 # A core each, no look at the network, no bars.

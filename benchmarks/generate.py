@@ -3,10 +3,10 @@
     python benchmarks/generate.py [--only decode] [--models DIR] [--quick]
 
 Both first have to give the same output: in float32 the same tokens; in bfloat16 logits as near
-to those in float32 as the peer's, and another token only where the peer's own logits for the two differ by less than
-twice what both differ by. transformers is taken at its best: the faster of its dynamic and
-its static cache, and in each alternation the faster of two processes, whose threads wait as
-they do by default and as they do in llmctl.
+to those in float32 as the peer's, and another token only where the peer's own logits for the
+two differ by less than twice what both differ by. transformers is taken at its best: the faster
+of its dynamic and its static cache, and in each alternation the faster of two processes, whose
+threads wait as they do by default and as they do in llmctl on a quiet machine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Any
 
 import made_models
 import measuring
-from contenders import ALWAYS, AS_FOUND, DTYPES, OURS, PEER, SHORT_SPIN, Contender, Written
+from contenders import ALWAYS, AS_FOUND, AS_LLMCTL, DTYPES, OURS, PEER, Contender, Written
 
 SEED = 7
 MOST_DIFFERENCE = 1e-4  # of logits in float32
@@ -45,7 +45,7 @@ written = generator(prompt, max_new_tokens=1, do_sample=False, return_full_text=
 print(written[0]["generated_text"], flush=True)
 """
 PROMPT = "The world is"
-WAYS = {"threads as by default": AS_FOUND, "threads as in llmctl": SHORT_SPIN}
+WAYS = {"threads as by default": AS_FOUND, "threads as in llmctl": AS_LLMCTL}
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Race:
                 way: stack.enter_context(Contender(PEER, environment))
                 for way, environment in WAYS.items()
             }
-            ours = stack.enter_context(Contender(OURS, SHORT_SPIN))
+            ours = stack.enter_context(Contender(OURS, AS_LLMCTL))
             for side in (*peers.values(), ours):
                 side.load(self._path, self._dtype)
             for peer in peers.values():
@@ -304,7 +304,7 @@ def start(models: Mapping[str, Path], size: Size) -> Iterator[tuple[str, dict[st
         options = ["-m", str(path), "--dtype", dtype, "--temp", "0", "-n", "1", "--seed", "1"]
         ours = [str(LLMCTL), "generate", PROMPT, *options]
         peer = [sys.executable, "-c", PIPELINE, str(path), dtype, PROMPT]
-        our_text, their_text = (_first_byte(command, SHORT_SPIN)[1] for command in (ours, peer))
+        our_text, their_text = (_first_byte(command, AS_LLMCTL)[1] for command in (ours, peer))
         if our_text.strip() != their_text.strip() and dtype == "float32":
             raise SystemExit(f"{path}: {our_text!r} and {their_text!r}")
         pairs: list[tuple[float, float]] = []
@@ -355,7 +355,7 @@ def load(models: Mapping[str, Path], size: Size) -> Iterator[tuple[str, dict[str
             for _ in range(1 + size.alternations):
                 pair: list[Any] = []
                 for side in (PEER, OURS):
-                    with Contender(side, SHORT_SPIN) as contender:
+                    with Contender(side, AS_LLMCTL) as contender:
                         pair.append(contender.load(path, dtype))
                 pairs.append(pair)
             for figure, attribute in (

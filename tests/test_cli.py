@@ -161,3 +161,33 @@ def test_terminal_shows_the_prompt_and_escapes_controls(tiny):
     assert "世界\\x1b[31m" in shown
     assert "red \\x1b[2J text" in shown
     os.close(controller)
+
+
+@pytest.mark.parametrize(
+    ("command", "load", "expected"),
+    [
+        pytest.param(["generate"], "0.00 0.01 0.05 1/123 4567", "long", id="alone"),
+        pytest.param(["generate"], "0.00 0.01 0.05 2/123 4567", "short", id="with a neighbour"),
+        pytest.param(["train"], "0.00 0.01 0.05 1/123 4567", "short", id="for long"),
+        pytest.param(["generate"], "", "short", id="unknown"),
+        pytest.param([], "0.00 0.01 0.05 1/123 4567", "short", id="no command"),
+    ],
+)
+def test_threads_stay_awake_only_where_they_disturb_nobody(
+    command, load, expected, tmp_path, monkeypatch
+):
+    from llmctl import cli
+
+    monkeypatch.setattr(cli, "LOAD", tmp_path / "loadavg")
+    (tmp_path / "loadavg").write_text(load, encoding="ascii")
+
+    spins = {"short": cli.SHORT_SPIN, "long": cli.LONG_SPIN}
+    assert cli.spin_count(command) == spins[expected]
+
+
+def test_threads_sleep_soon_where_the_load_is_not_told(tmp_path, monkeypatch):
+    from llmctl import cli
+
+    monkeypatch.setattr(cli, "LOAD", tmp_path / "none")
+
+    assert cli.spin_count(["generate"]) == cli.SHORT_SPIN
