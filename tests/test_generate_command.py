@@ -378,6 +378,7 @@ def test_without_a_template_there_is_no_conversation(words, ask):
         (["x", "-o", "y"], "--output needs --prompts"),
         (["--prompts", "a.txt", "--resume"], "--resume needs --output"),
         (["--parity"], "--parity needs PROMPT"),
+        (["x", "--max-seconds", "5"], "--max-seconds needs --prompts"),
         (["x", "--stop", ""], "a stop string is empty, which would end every text at once"),
         (["x", "--stop-token", "no token"], "'no token' is no single token of this model"),
         (["x", "--logit-bias", "5"], "'5': expected TOKEN=BIAS, such as 1234=-5 or Paris=2"),

@@ -163,7 +163,12 @@ def generate(
     }
     _refuse_mixtures(
         {"PROMPT": prompt, "--chat": chat, "--prompts": prompts, "--parity": parity},
-        {"--system": system, "--output": output, "--resume": resume},
+        {
+            "--system": system,
+            "--output": output,
+            "--resume": resume,
+            "--max-seconds": max_seconds,
+        },
     )
     path = options.found_model(model, quiet=quiet)
     if parity:
@@ -205,6 +210,7 @@ def _refuse_mixtures(ways: Mapping[str, object], additions: Mapping[str, object]
         ("--system", "--chat"),
         ("--output", "--prompts"),
         ("--resume", "--output"),
+        ("--max-seconds", "--prompts"),
         ("--parity", "PROMPT"),
     )
     for name, needed in needs:
@@ -277,7 +283,7 @@ def _as_dict(asking: _Asking, completions: Sequence[Completion]) -> dict[str, An
         "seed": asking.seed,
         "prompt": completions[0].prompt,
         "prompt_tokens": completions[0].num_prompt_tokens,
-        **_answer_as_dict(completions[0]),
+        **completions[0].as_dict(),
         "settings": {
             name: {"value": plan[name], "from": source}
             for name, source in asking.sources.items()
@@ -285,20 +291,7 @@ def _as_dict(asking: _Asking, completions: Sequence[Completion]) -> dict[str, An
         },
     }
     if len(completions) > 1:
-        told["samples"] = [_answer_as_dict(completion) for completion in completions]
-    return told
-
-
-def _answer_as_dict(completion: Completion) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "text": completion.text,
-        "finish_reason": completion.finish_reason,
-        "tokens": len(completion.token_ids),
-    }
-    if completion.score is not None:
-        told["score"] = completion.score
-    if completion.logprobs is not None:
-        told |= {"token_ids": completion.token_ids, "logprobs": completion.logprobs}
+        told["samples"] = [completion.as_dict() for completion in completions]
     return told
 
 

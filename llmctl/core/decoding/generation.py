@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -54,15 +54,12 @@ class GenerationSettings:
         chunk_tokens: Tokens of a prompt that are read in one pass, at most.
         with_logprobs: Tell each token's log-probability.
         memory: Of the text before, for a single request that may begin alike.
-        on_refusal: Is told of a request whose prompt cannot be read, in place of the
-            error that would end all.
     """
 
     batch_rows: int = BATCH_ROWS
     chunk_tokens: int = CHUNK_TOKENS
     with_logprobs: bool = False
     memory: Memory | None = None
-    on_refusal: Callable[[Request, DataError], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -226,14 +223,8 @@ class Generation:
 
     def _readable(self) -> Iterator[Request]:
         for request in self._waiting:
-            try:
-                check_prompt(request, self._model.context_tokens)
-            except DataError as error:
-                if self._settings.on_refusal is None:
-                    raise
-                self._settings.on_refusal(request, error)
-            else:
-                yield request
+            check_prompt(request, self._model.context_tokens)
+            yield request
 
     # Inference mode belongs to the thread, so no `yield` may stand inside it.
     @torch.inference_mode()

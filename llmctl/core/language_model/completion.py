@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from llmctl.core.decoding.beam_search import beam_search
 from llmctl.core.decoding.generation import (
@@ -68,6 +69,20 @@ class Completion:
     score: float | None = None
     prompt_seconds: float = field(default=0.0, compare=False)
     decode_seconds: float = field(default=0.0, compare=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what was written, for JSON; score and log-probabilities where there are."""
+        told: dict[str, Any] = {
+            "text": self.text,
+            "finish_reason": self.finish_reason,
+            "prompt_tokens": self.num_prompt_tokens,
+            "tokens": len(self.token_ids),
+        }
+        if self.score is not None:
+            told["score"] = self.score
+        if self.logprobs is not None:
+            told |= {"token_ids": self.token_ids, "logprobs": self.logprobs}
+        return told
 
 
 class _Writing:

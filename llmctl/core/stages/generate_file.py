@@ -237,16 +237,7 @@ class _Work:
         told: dict[str, Any] = {"id": row.id}
         if self._num_samples > 1:
             told["sample"] = completion.sample
-        told |= {
-            "text": completion.text,
-            "finish_reason": completion.finish_reason,
-            "prompt_tokens": completion.num_prompt_tokens,
-            "tokens": len(completion.token_ids),
-        }
-        if completion.score is not None:
-            told["score"] = completion.score
-        if completion.logprobs is not None:
-            told |= {"token_ids": completion.token_ids, "logprobs": completion.logprobs}
+        told |= completion.as_dict()
         return told | {"seed": self._stamp.seed, "settings": self._stamp.settings} | row.others
 
     def _refuse(self, line: int, row_id: str | int, reason: str) -> None:

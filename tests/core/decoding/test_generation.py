@@ -263,19 +263,6 @@ def test_refuses_prompts_that_cannot_be_read(model):
         Generation(model, [[1]], GeneratePlan(logit_bias={40: 1.0}), seed=0)
 
 
-def test_a_refused_request_need_not_end_the_others(model):
-    refused = []
-    settings = GenerationSettings(
-        batch_rows=2, on_refusal=lambda request, error: refused.append((request.number, str(error)))
-    )
-
-    rows, _ = written(model, [[1], [1] * 25, [2], [3] * 30], greedy(2), settings=settings)
-
-    assert len(rows) == 2
-    assert [number for number, _ in refused] == [1, 3]
-    assert "prompt 4 has 30 tokens and the model's context holds 24" in refused[1][1]
-
-
 def test_damaged_weights_are_told():
     broken = Transformer(Architecture.from_shape(SHAPE, VOCAB_SIZE))
     initialise(broken, 0)
