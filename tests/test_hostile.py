@@ -97,7 +97,7 @@ def test_bad_input_leaves_the_former_corpus(server, tiny):
 def test_corpus_too_small_for_a_validation_split(server, fresh):
     (fresh / "docs.jsonl").write_text('{"text": "一"}', encoding="utf-8")
 
-    ended = server.run("train", "tiny.yaml", "--set", "clean.min_characters=0", cwd=fresh)
+    ended = server.run("train", "tiny.yaml", "--set", "clean.rules.min_characters=0", cwd=fresh)
 
     assert refused(ended, BAD_DATA, "the corpus is one document of 1 characters", "validation")
 

@@ -14,6 +14,7 @@ import pydantic
 from pydantic import Field
 
 from llmctl.core import recipe_file
+from llmctl.core.clean_plan import CleanPlan, Count, NotNegative, Plan, Share, Strings
 from llmctl.core.errors import MissingInputError, RecipeError, UsageError
 
 RUNS_VARIABLE = "LLMCTL_RUNS"
@@ -47,49 +48,16 @@ def _checked_name(name: str) -> str:
 
 
 Duration = Annotated[str, pydantic.AfterValidator(_checked_duration)]
-Strings = Annotated[tuple[str, ...], Field(strict=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 # Far beyond use, and logits changed by it are numbers still.
 Addend = Annotated[float, Field(ge=-1e9, le=1e9)]
 Divisor = Annotated[float, Field(ge=1e-6, le=1e6)]
 Exponent = Annotated[float, Field(ge=-30, le=30)]
-Count = Annotated[int, Field(ge=1)]
 SamplerName = Literal["temperature", "top_k", "top_p", "min_p", "typical_p"]
 SamplerNames = Annotated[tuple[SamplerName, ...], Field(strict=False)]
 
 
-class _Plan(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
-    )
-
-
-class CleanPlan(_Plan):
-    """Raw text → corpus."""
-
-    inputs: Annotated[Strings, Field(min_length=1)] = ("builtin:python-docs",)
-    """Files, directories, globs, `-` (standard input) or `builtin:python-docs`."""
-    text_field: str = "text"
-    """The field of a JSON Lines record that holds the text."""
-    repair: bool = True
-    """Mend mojibake, normalise to NFC, drop control characters, unify line endings."""
-    min_characters: Annotated[int, Field(ge=0)] = 20
-    """Shorter documents are dropped (blanks not counted; Chinese, kana, Hangul counted twice)."""
-    min_letter_share: Share = 0.4
-    """Least share of letters (of any script) and digits among the visible characters."""
-    max_repeated_line_share: Share = 0.5
-    """Most characters in lines that repeat an earlier line of the document, as a share."""
-    max_word_characters: Count = 1000
-    """Longest run of characters without a space, in scripts that use spaces."""
-    near_duplicate_similarity: Share | None = 0.8
-    """Documents at least so alike (Jaccard, of word 5-grams) count as duplicates; null: off."""
-    max_unreadable: Share = 0.01
-    """With more unreadable documents than this share, nothing is published."""
-
-
-class TokenizePlan(_Plan):
+class TokenizePlan(Plan):
     """Corpus → tokenizer and shards."""
 
     vocab_size: Annotated[int, Field(ge=257)] = 4096
@@ -104,7 +72,7 @@ class TokenizePlan(_Plan):
     """A shard file is closed at the first document end after so many tokens."""
 
 
-class ModelShape(_Plan):
+class ModelShape(Plan):
     """The Transformer's shape; the vocabulary comes from the tokenizer."""
 
     num_layers: Count = 6
@@ -137,7 +105,7 @@ class ModelShape(_Plan):
         return value
 
 
-class TrainPlan(_Plan):
+class TrainPlan(Plan):
     """Shards → model."""
 
     budget: Duration = "100s"
@@ -186,7 +154,7 @@ class TrainPlan(_Plan):
         return data
 
 
-class EvalPlan(_Plan):
+class EvalPlan(Plan):
     """Model and shards → report."""
 
     data: Strings = ()
@@ -197,7 +165,7 @@ class EvalPlan(_Plan):
     """Resamples behind each 95 % interval; 0: no intervals."""
 
 
-class GeneratePlan(_Plan):
+class GeneratePlan(Plan):
     """Model and prompt → text."""
 
     prompts: Annotated[Strings, Field(min_length=1)] = ("The world is", "Return a new list")
@@ -258,7 +226,7 @@ class GeneratePlan(_Plan):
         return value
 
 
-class Recipe(_Plan):
+class Recipe(Plan):
     """One run, from raw text to a model that writes."""
 
     name: Annotated[str, pydantic.AfterValidator(_checked_name)] = "run"

@@ -30,12 +30,13 @@ from llmctl.core.artifacts.documents import (
 )
 from llmctl.core.artifacts.sources import Source
 from llmctl.core.artifacts.streams import read_lines
+from llmctl.core.clean_plan import CleanPlan
 from llmctl.core.errors import DataError
 from llmctl.core.manifest import Manifest
 from llmctl.core.progress import Progress
-from llmctl.core.recipe import CleanPlan
 from llmctl.core.text.language import UNKNOWN, language_of
 from llmctl.core.text.near_duplicates import Duplicate, DuplicateIndex
+from llmctl.core.text.profiles import rules_for
 from llmctl.core.text.quality import judge
 from llmctl.core.text.repair import repair
 from llmctl.core.workspace import Workspace
@@ -165,7 +166,7 @@ def _judged(
 def _judged_document(plan: CleanPlan, document: Document) -> bytes:
     text = repair(document.text) if plan.repair else document.text
     document = replace(document, text=text, language=language_of(text))
-    violation = judge(text, plan)
+    violation = judge(text, rules_for(plan, document.language))
     if violation is None:
         return to_line(document)
     return to_line(
@@ -236,7 +237,7 @@ class _Intake:
 
 def _take_in(plan: CleanPlan, units: Sequence[Path], texts: _Texts, progress: Progress) -> _Intake:
     """Count all records and fingerprint the documents that no rule dropped."""
-    intake = _Intake(DuplicateIndex(plan.near_duplicate_similarity))
+    intake = _Intake(DuplicateIndex(plan.duplicates.similarity))
     progress.begin("find duplicates", unit="documents")
     for record in _records(units):
         intake.num_records += 1
@@ -319,7 +320,7 @@ def _verdict(plan: CleanPlan, texts: _Texts, duplicate: Duplicate | None) -> _Re
     return {
         "rule": EXACT_DUPLICATE if duplicate.is_exact else NEAR_DUPLICATE,
         "value": round(duplicate.similarity, 4),
-        "threshold": 1.0 if duplicate.is_exact else plan.near_duplicate_similarity,
+        "threshold": 1.0 if duplicate.is_exact else plan.duplicates.similarity,
         "duplicate_of": texts.id(duplicate.survivor),
         "cluster": texts.id(duplicate.cluster),
     }

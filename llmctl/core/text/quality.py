@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
-from llmctl.core.recipe import CleanPlan
+from llmctl.core.clean_plan import QualityRules
 from llmctl.core.text.words import UNSPACED
 
 _SPACED_RUN = re.compile(f"[^\\s{UNSPACED}]+")
@@ -33,24 +33,26 @@ class Violation:
     threshold: float
 
 
-def judge(text: str, plan: CleanPlan) -> Violation | None:
+def judge(text: str, rules: QualityRules) -> Violation | None:
     """Return the first rule that the text breaks, or None if it is to be kept.
 
     A text of white space only always breaks `min_characters`.
     """
-    least = max(plan.min_characters, 1)
-    length = visible_characters(text, enough=least)
+    least = max(rules.min_characters or 0, 1)
+    length = visible_characters(text, enough=int(least))
     if length < least:
         return Violation("min_characters", length, least)
-    share = letter_share(text)
-    if share < plan.min_letter_share:
-        return Violation("min_letter_share", round(share, 4), plan.min_letter_share)
-    share = repeated_line_share(text)
-    if share > plan.max_repeated_line_share:
-        return Violation("max_repeated_line_share", round(share, 4), plan.max_repeated_line_share)
-    length = longest_word(text, at_least=plan.max_word_characters + 1)
-    if length > plan.max_word_characters:
-        return Violation("max_word_characters", length, plan.max_word_characters)
+    share, bound = letter_share(text), rules.min_letter_share
+    if bound and share < bound:
+        return Violation("min_letter_share", round(share, 4), bound)
+    share, bound = repeated_line_share(text), rules.max_repeated_line_share
+    if bound is not None and bound is not False and share > bound:
+        return Violation("max_repeated_line_share", round(share, 4), bound)
+    bound = rules.max_word_characters
+    if bound is not None and bound is not False:
+        length = longest_word(text, at_least=int(bound) + 1)
+        if length > bound:
+            return Violation("max_word_characters", length, bound)
     return None
 
 

@@ -12,10 +12,10 @@ import pytest
 from llmctl.core.artifacts import python_docs
 from llmctl.core.artifacts.documents import Document
 from llmctl.core.artifacts.sources import Source, resolve_sources
+from llmctl.core.clean_plan import CleanPlan, QualityRules
 from llmctl.core.errors import DataError, MissingInputError, RecipeError
 from llmctl.core.manifest import DigestCache, Identity
 from llmctl.core.progress import Progress
-from llmctl.core.recipe import CleanPlan
 from llmctl.core.stages.clean import clean
 from llmctl.core.workspace import Workspace
 
@@ -99,7 +99,7 @@ def test_text_field_is_handed_on(folder):
 
 def test_a_runs_own_corpus_below_the_input_is_left_alone(folder):
     inputs = resolve_sources(["data"], folder)
-    plan = CleanPlan(min_characters=0)
+    plan = CleanPlan(rules=QualityRules(min_characters=0))
     clean(plan, inputs, Workspace(folder / "data" / "corpus", Identity("corpus", {})),
           progress=Progress())  # fmt: skip
 

@@ -8,10 +8,10 @@ import pytest
 from llmctl.core.artifacts.corpus import read_corpus
 from llmctl.core.artifacts.sources import resolve_sources
 from llmctl.core.artifacts.streams import read_lines
+from llmctl.core.clean_plan import CleanPlan, DuplicatesPlan
 from llmctl.core.errors import DataError, Interrupted
 from llmctl.core.manifest import DigestCache, Identity
 from llmctl.core.progress import Progress
-from llmctl.core.recipe import CleanPlan
 from llmctl.core.stages import clean as stage
 from llmctl.core.stages.clean import clean
 from llmctl.core.workspace import Workspace
@@ -113,7 +113,7 @@ def test_text_without_repair_stays_as_it_is(base):
 def test_near_duplicates_can_be_switched_off(base):
     write_records(base / "in" / "a.jsonl", [sentence(1), sentence(1) + " More.", sentence(1)])
 
-    manifest = run(base, near_duplicate_similarity=None)
+    manifest = run(base, duplicates=DuplicatesPlan(similarity=None))
 
     assert manifest.counts["dropped"] == {"exact_duplicate": 1}
 

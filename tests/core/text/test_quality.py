@@ -2,7 +2,8 @@
 
 import pytest
 
-from llmctl.core.recipe import CleanPlan
+from llmctl.core.clean_plan import QualityRules
+from llmctl.core.text.profiles import STANDARD
 from llmctl.core.text.quality import (
     judge,
     letter_share,
@@ -10,8 +11,6 @@ from llmctl.core.text.quality import (
     repeated_line_share,
     visible_characters,
 )
-
-LONG_PLAN = CleanPlan(min_characters=1)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +45,7 @@ def test_measures_hand_worked_value(measure, text, value):
     ],
 )
 def test_names_the_broken_rule(text, rule, value, threshold):
-    violation = judge(text, CleanPlan())
+    violation = judge(text, STANDARD)
 
     assert violation is not None
     assert (violation.rule, violation.value, violation.threshold) == (rule, value, threshold)
@@ -69,12 +68,12 @@ def test_names_the_broken_rule(text, rule, value, threshold):
     ],
 )
 def test_passes_sound_text(text):
-    assert judge(text, CleanPlan()) is None
+    assert judge(text, STANDARD) is None
 
 
 @pytest.mark.parametrize("text", ["", " \n\t", "\u3000"])
 def test_text_of_white_space_never_passes(text):
-    plan = CleanPlan(min_characters=0, min_letter_share=0.0)
+    plan = QualityRules(min_characters=0, min_letter_share=0.0)
 
     violation = judge(text, plan)
 
@@ -85,5 +84,5 @@ def test_text_of_white_space_never_passes(text):
 def test_thresholds_are_the_plans():
     text = "x" * 50
 
-    assert judge(text, CleanPlan(max_word_characters=50)) is None
-    assert judge(text, CleanPlan(max_word_characters=49)) is not None
+    assert judge(text, QualityRules(max_word_characters=50)) is None
+    assert judge(text, QualityRules(max_word_characters=49)) is not None

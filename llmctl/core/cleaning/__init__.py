@@ -1,0 +1,1 @@
+"""Raw documents → judged units → corpus: where text rules meet files. No tensors."""
