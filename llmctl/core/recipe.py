@@ -196,7 +196,7 @@ class GeneratePlan(Plan):
     """Subtracted for each time a token has been written; the prompt's do not count."""
     no_repeat_ngram: Count | None = None
     """No run of so many tokens is written that the prompt or the text already holds."""
-    logit_bias: dict[Annotated[int, Field(ge=0, strict=False)], Addend] = {}
+    logit_bias: dict[Annotated[int, Field(ge=0, strict=False)], Addend] = Field(default={})
     """Added to the logits of tokens, by their ids."""
     stop: Strings = ()
     """Texts that end the writing; not written themselves."""

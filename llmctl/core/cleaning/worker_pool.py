@@ -1,0 +1,242 @@
+"""Processes that do the units of a long work, several at a time.
+
+A worker is a fresh interpreter, never a fork: it shares nothing with this process but a
+socket, over which jobs and short answers go; what is worked on stays in files. It hears
+no signal of the terminal's, is killed when the work is to end (a unit is either a finished
+file or nothing), and ends by itself when this process dies, however suddenly.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from llmctl.core import errors
+from llmctl.core.errors import LlmctlError
+from llmctl.core.progress import Progress
+
+POLL_SECONDS = 0.1
+REPORT_SECONDS = 0.2
+
+Job = TypeVar("Job")
+Advance = Callable[[int, int], None]
+
+
+class Task(Protocol[Job]):
+    """What a worker does; made once in each, from picklable parts."""
+
+    def __call__(self, job: Job, advance: Advance) -> Any:
+        """Do one job.
+
+        Args:
+            job: Which.
+            advance: Told now and then how many bytes and documents more are done.
+
+        Returns:
+            Something small that can be pickled.
+        """
+        ...
+
+
+class WorkerPool(Generic[Job]):
+    """Runs jobs in spawned processes; use it as a context manager.
+
+    Args:
+        make_task: Called in each worker with `arguments`, importable by its name.
+        arguments: Picklable.
+        num_workers: At most so many processes; they are started as jobs come.
+        progress: Asked for an early end ten times a second.
+    """
+
+    def __init__(
+        self,
+        make_task: Callable[..., Task[Job]],
+        arguments: tuple[Any, ...],
+        *,
+        num_workers: int,
+        progress: Progress,
+    ) -> None:
+        self._setup = (make_task, arguments)
+        self._num_workers = num_workers
+        self._progress = progress
+        self._workers: list[_Worker[Job]] = []
+
+    def __enter__(self) -> WorkerPool[Job]:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for worker in self._workers:
+            worker.end()
+
+    def run(self, jobs: Iterable[Job], advance: Advance) -> Generator[tuple[Job, Any]]:
+        """Yield each job and its result as they are finished, in whatever order.
+
+        Args:
+            jobs: Asked for the next one when a worker has nothing to do.
+            advance: Told the bytes and documents that the workers have done.
+
+        Raises:
+            Interrupted, OutOfTime: `progress` asked for the end.
+            LlmctlError: A job ended with it, or a worker died.
+            RuntimeError: A job ended with any other error; the message is its traceback.
+        """
+        waiting = iter(jobs)
+        is_over = False
+        while True:
+            while not is_over and (worker := self._idle()) is not None:
+                try:
+                    worker.give(next(waiting))
+                except StopIteration:
+                    is_over = True
+            busy = [worker for worker in self._workers if worker.job is not None]
+            if not busy:
+                return
+            self._progress.check()
+            ready = connection.wait([worker.connection for worker in busy], POLL_SECONDS)
+            advance(0, 0)
+            for worker in busy:
+                if worker.connection in ready:
+                    yield from worker.answer(advance)
+
+    def _idle(self) -> _Worker[Job] | None:
+        for worker in self._workers:
+            if worker.job is None:
+                return worker
+        if len(self._workers) < self._num_workers:
+            self._workers.append(_Worker(self._setup))
+            return self._workers[-1]
+        return None
+
+
+class _Worker(Generic[Job]):
+    """One process and the job that it has."""
+
+    def __init__(self, setup: tuple[Any, ...]) -> None:
+        self.job: Job | None = None
+        ours, theirs = socket.socketpair()
+        with theirs:
+            descriptor = theirs.fileno()
+            self._process = subprocess.Popen(
+                # Without -P a file in the working directory could be taken for a module.
+                [sys.executable, "-P", "-m", __name__, str(descriptor), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[descriptor],
+                process_group=0,  # Ctrl-C is for the parent to hear
+                env={**os.environ, "PYTHONPATH": _module_path()},
+            )
+        self.connection = connection.Connection(ours.detach())
+        self.connection.send(setup)
+
+    def give(self, job: Job) -> None:
+        self.job = job
+        try:
+            self.connection.send(job)
+        except OSError:
+            self._raise_death()
+
+    def answer(self, advance: Advance) -> Iterator[tuple[Job, Any]]:
+        """Take one message; yield where it is the end of the job."""
+        assert self.job is not None
+        try:
+            message, *content = self.connection.recv()
+        except (EOFError, OSError):
+            self._raise_death()
+        if message == "advance":
+            advance(*content)
+        elif message == "failed":
+            kind, said = content
+            raise getattr(errors, kind)(said) if kind else RuntimeError(said)
+        else:
+            job, self.job = self.job, None
+            yield job, content[0]
+
+    def _raise_death(self) -> None:
+        code = self._process.wait()
+        if code == -signal.SIGKILL:
+            raise LlmctlError(
+                "a worker process was killed by the system, most likely for want of memory; "
+                "fewer take less: --workers 1; the same command goes on from here"
+            )
+        raise LlmctlError(f"a worker process ended with exit code {code}; run the command again")
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self.connection.close()
+
+
+def _module_path() -> str:
+    """Let a child find its modules where this process finds them."""
+    return os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+
+
+class _Reporter:
+    """Tells the parent of progress, but not too often."""
+
+    def __init__(self, parent: Any) -> None:
+        self._parent = parent
+        self._last = time.monotonic()
+        self._bytes = self._documents = 0
+
+    def __call__(self, num_bytes: int, num_documents: int) -> None:
+        self._bytes += num_bytes
+        self._documents += num_documents
+        if time.monotonic() - self._last >= REPORT_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        self._parent.send(("advance", self._bytes, self._documents))
+        self._last = time.monotonic()
+        self._bytes = self._documents = 0
+
+
+def _end_with(parent_pid: int) -> None:
+    while os.getppid() == parent_pid:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _serve(parent: Any) -> None:
+    make_task, arguments = parent.recv()
+    task: Task[Any] | None = None
+    while True:
+        try:
+            job = parent.recv()
+        except EOFError:
+            return
+        reporter = _Reporter(parent)
+        try:
+            task = task or make_task(*arguments)
+            result = task(job, reporter)
+        except LlmctlError as error:
+            parent.send(("failed", type(error).__name__, str(error)))
+        except MemoryError:
+            os.kill(os.getpid(), signal.SIGKILL)
+        except Exception:
+            parent.send(("failed", None, "in a worker process:\n" + traceback.format_exc()))
+        else:
+            reporter.flush()
+            parent.send(("done", result))
+
+
+def _main() -> None:
+    descriptor, parent_pid = (int(argument) for argument in sys.argv[1:])
+    threading.Thread(target=_end_with, args=[parent_pid], daemon=True).start()
+    try:
+        _serve(connection.Connection(descriptor))
+    except BrokenPipeError:  # the parent has gone
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    _main()

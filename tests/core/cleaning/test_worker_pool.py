@@ -1,0 +1,120 @@
+"""The pool of workers: every job done once, errors told, no process left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pool_tasks import Squares
+
+from llmctl.core.cleaning import worker_pool
+from llmctl.core.cleaning.worker_pool import WorkerPool
+from llmctl.core.errors import DataError, Interrupted, LlmctlError
+from llmctl.core.progress import Progress
+
+
+class StopsLater(Progress):
+    def __init__(self, is_time):
+        super().__init__()
+        self.is_time = is_time
+
+    def check(self):
+        if self.is_time():
+            raise Interrupted(signal.SIGTERM)
+
+
+def run(jobs, *, num_workers=2, progress=None):
+    advanced = [0, 0]
+
+    def advance(num_bytes, num_documents):
+        advanced[0] += num_bytes
+        advanced[1] += num_documents
+
+    pool = WorkerPool(Squares, (1,), num_workers=num_workers, progress=progress or Progress())
+    with pool:
+        return list(pool.run(jobs, advance)), advanced
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_every_job_is_done_once_by_a_few_processes():
+    done, advanced = run(range(20))
+
+    assert sorted((job, result) for job, (_, result) in done) == [
+        (job, job * job + 1) for job in range(20)
+    ]
+    assert len({pid for _, (pid, _) in done}) <= 2
+    assert advanced == [sum(range(20)), 20]
+    assert not any(is_alive(pid) for _, (pid, _) in done)
+
+
+def test_no_more_processes_than_jobs():
+    done, _ = run([3], num_workers=8)
+
+    assert [result for _, (_, result) in done] == [10]
+
+
+@pytest.mark.parametrize(
+    ("job", "kind", "message"),
+    [
+        pytest.param("refuse", DataError, "诗.txt: no", id="the user's error"),
+        pytest.param("fail", RuntimeError, "ZeroDivisionError: a bug", id="a bug"),
+        pytest.param("die", LlmctlError, "killed by the system.*--workers 1", id="out of memory"),
+        pytest.param("exit", LlmctlError, "ended with exit code 3", id="gone"),
+    ],
+)
+def test_errors_of_a_worker_are_told(job, kind, message):
+    with pytest.raises(kind, match=message):
+        run([1, job, 2], num_workers=1)
+
+
+def test_an_early_end_kills_the_workers(tmp_path):
+    note = tmp_path / "pid"
+
+    with pytest.raises(Interrupted):
+        run([note], progress=StopsLater(lambda: note.exists() and note.read_text()))
+
+    assert not is_alive(int(note.read_text()))
+
+
+def test_workers_end_with_their_parent(tmp_path):
+    note = tmp_path / "pid"
+    script = (
+        "import sys; from pathlib import Path; from pool_tasks import Squares\n"
+        "from llmctl.core.cleaning.worker_pool import WorkerPool\n"
+        "from llmctl.core.progress import Progress\n"
+        "with WorkerPool(Squares, (), num_workers=1, progress=Progress()) as pool:\n"
+        "    list(pool.run([Path(sys.argv[1])], lambda *_: None))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": worker_pool._module_path()}
+    parent = subprocess.Popen([sys.executable, "-c", script, str(note)], env=environment)
+    wait_until(lambda: note.exists() and note.read_text())
+
+    parent.kill()
+    parent.wait()
+
+    pid = int(note.read_text())
+    wait_until(lambda: not is_alive(pid) or _is_zombie(pid))
+
+
+def _is_zombie(pid):
+    try:
+        return ") Z " in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
