@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +36,9 @@ Wait = Annotated[
     typer.Option("--wait", min=0, help="Wait at most so many seconds for another process."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout at the end.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes; by default as many as processors.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
 Restart = Annotated[
     bool, typer.Option("--restart", help="Give up an unfinished training and begin anew.")
@@ -56,6 +61,15 @@ TopP = Annotated[
 MinP = Annotated[
     float | None, typer.Option(min=0, max=1, help="Only tokens so likely beside the likeliest.")
 ]
+
+
+def assignments(section: str, flags: Mapping[str, object]) -> list[str]:
+    """Return flags that were given as `--set` assignments to the keys of a recipe's section."""
+    return [
+        f"{section}.{key}={json.dumps(value, ensure_ascii=False)}"
+        for key, value in flags.items()
+        if value is not None
+    ]
 
 
 def found_model(reference: str | None, *, quiet: bool) -> Path:

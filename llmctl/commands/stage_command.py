@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from llmctl.core.pipeline import Outcome, Settings, StageName
+    from llmctl.core.clean_plan import Shard
+    from llmctl.core.pipeline import Outcome, PreparedShard, Settings, StageName
     from llmctl.core.progress import Progress
 
 
@@ -43,8 +44,29 @@ def run_stage(
     return outcome
 
 
-def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
+def run_clean(
+    recipe: str,
+    overrides: Sequence[str],
+    shard: Shard | None,
+    settings: Settings,
+    progress: Progress,
+) -> Outcome | PreparedShard:
+    """Bring the corpus of a recipe up to date, or prepare a shard of it."""
+    if shard is None:
+        return run_stage("clean", recipe, overrides, settings, progress)
+    from llmctl.core.pipeline import Run
+    from llmctl.core.recipe import load_recipe
+
+    return Run(load_recipe(recipe, overrides), settings, progress).prepare_shard(shard)
+
+
+def print_outcome(outcome: Outcome | PreparedShard, *, as_json: bool) -> None:
     """The result on stdout: the artifact's path, or one JSON object."""
+    from llmctl.core.pipeline import Outcome
+
+    if not isinstance(outcome, Outcome):
+        print_artifact(outcome.path, {"units": outcome.num_units}, [], as_json=as_json)
+        return
     print_artifact(outcome.path, outcome.manifest.counts, list(outcome.ran), as_json=as_json)
 
 

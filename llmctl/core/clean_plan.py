@@ -1,11 +1,17 @@
-"""The recipe's section `clean`: raw text → corpus, every threshold a key."""
+"""The recipe's section `clean`, every threshold a key, and what the command line adds."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
 
 import pydantic
 from pydantic import Field
+
+from llmctl.core.errors import UsageError
 
 Strings = Annotated[tuple[str, ...], Field(strict=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -227,9 +233,13 @@ class CleanPlan(Plan):
     languages: Strings = ()
     """Only documents in these are kept, such as `[en, zh]`; empty: all."""
     privacy: PrivacyPlan = PrivacyPlan()
+    """What is done about personal data and secrets."""
     duplicates: DuplicatesPlan = DuplicatesPlan()
+    """Which documents say what another one says already."""
     decontaminate: DecontaminationPlan = DecontaminationPlan()
+    """What evaluation data must not be found in the corpus."""
     mix: MixPlan = MixPlan()
+    """How much of each source is kept."""
     sample: Count | None = None
     """Clean only so many documents, drawn from all; null: every one."""
     max_unreadable: Share = 0.01
@@ -237,3 +247,44 @@ class CleanPlan(Plan):
     max_drop: Share | None = None
     """Where one rule drops more of a language or a source, nothing is published; null: a
     warning from a half on."""
+
+
+class Shard(NamedTuple):
+    """One of several shares of the units, each made on its own; counted from 1."""
+
+    number: int
+    count: int
+
+    @classmethod
+    def from_words(cls, words: str) -> Shard:
+        """Read "2/8".
+
+        Raises:
+            UsageError: It is nothing of the kind.
+        """
+        match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", words)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise UsageError(f"--shard {words}: expected I/N with I from 1 to N, such as 2/8")
+        return cls(int(match[1]), int(match[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class CleanSettings:
+    """What the command line adds; nothing of it changes the corpus.
+
+    Attributes:
+        workers: Processes; None: as many as there are processors.
+        base: What the paths of the plan are relative to.
+    """
+
+    workers: int | None = None
+    base: Path = field(default_factory=Path.cwd)
+
+    @property
+    def num_workers(self) -> int:
+        """How many processes there may be."""
+        if self.workers is not None:
+            return self.workers
+        if hasattr(os, "sched_getaffinity"):  # what this process may use, not what there is
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1

@@ -21,7 +21,8 @@ from llmctl.core.artifacts.run_directory import (
     RunDirectory,
     discard_training,
 )
-from llmctl.core.artifacts.sources import Source, resolve_sources
+from llmctl.core.artifacts.sources import Source, printable, resolve_sources
+from llmctl.core.clean_plan import CleanPlan, CleanSettings, Shard
 from llmctl.core.errors import DataError, LlmctlError, MissingInputError, RecipeError, UsageError
 from llmctl.core.lock import exclusive
 from llmctl.core.manifest import (
@@ -31,6 +32,7 @@ from llmctl.core.manifest import (
     check_files,
     differences,
     read_manifest,
+    require_manifest,
 )
 from llmctl.core.progress import Progress
 from llmctl.core.recipe import LoadedRecipe, runs_directory
@@ -69,6 +71,7 @@ class Settings:
         restart: Give up an unfinished training under another key.
         wait_seconds: How long to wait for another process's lock.
         run_directory: Another folder for this run.
+        workers: Processes that clean; None: as many as there are processors.
 
     Raises:
         UsageError: An unknown device or type.
@@ -80,6 +83,7 @@ class Settings:
     restart: bool = False
     wait_seconds: float = 0.0
     run_directory: Path | None = None
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         for option, word, known in (
@@ -112,6 +116,19 @@ class Outcome:
     path: Path
     manifest: Manifest
     ran: list[str] = field(default_factory=list[str])
+
+
+@dataclass(frozen=True)
+class PreparedShard:
+    """What `prepare_shard` made.
+
+    Attributes:
+        path: Where its units lie, or the corpus where that is complete.
+        num_units: How many they are.
+    """
+
+    path: Path
+    num_units: int
 
 
 class Run:
@@ -162,7 +179,9 @@ class Run:
         plan, inputs = self._plan(stage), dict[str, str]()
         if stage == "clean":
             try:
-                inputs = {source.name: source.digest(self.cache) for source in self.sources}
+                inputs = clean_inputs(
+                    self.recipe.clean, self.sources, self.loaded.inputs_directory, self.cache
+                )
             except MissingInputError:
                 # Raw text is often deleted once it is cleaned; the corpus then stands as it is.
                 made = read_manifest(self.artifact("clean"))
@@ -246,6 +265,29 @@ class Run:
                 self.cache.save()
         return outcome
 
+    def prepare_shard(self, shard: Shard) -> PreparedShard:
+        """Make the units of one shard of `clean`, beside other processes that make theirs.
+
+        Raises:
+            BusyError: Another process makes this shard.
+            LlmctlError: Whatever the stage ends with.
+        """
+        if self.state("clean").status == "up to date":
+            return PreparedShard(self.artifact("clean"), 0)
+        space = Workspace(self.artifact("clean"), self.identity("clean"), is_shared=True)
+        self.cache.save()
+        return make_shard(
+            self.recipe.clean,
+            self.sources,
+            space,
+            shard,
+            self._clean_settings(),
+            self.progress,
+        )
+
+    def _clean_settings(self) -> CleanSettings:
+        return CleanSettings(self.settings.workers, self.loaded.inputs_directory)
+
     def _remove_leftovers(self) -> None:
         """Drop what crashes left behind: half-written files, a training that is over."""
         for leftover in self.directory.path.glob(".*.tmp"):
@@ -327,7 +369,8 @@ class Run:
         if stage == "clean":
             from llmctl.core.stages.clean import clean
 
-            return clean(recipe.clean, self.sources, space, progress=progress)
+            cleaning = self._clean_settings()
+            return clean(recipe.clean, self.sources, space, settings=cleaning, progress=progress)
         if stage == "tokenize":
             from llmctl.core.stages.tokenize import tokenize
 
@@ -363,6 +406,38 @@ class Run:
             device=settings.device,
             progress=progress,
         )
+
+
+def make_shard(
+    plan: CleanPlan,
+    sources: Sequence[Source],
+    space: Workspace,
+    shard: Shard,
+    settings: CleanSettings,
+    progress: Progress,
+) -> PreparedShard:
+    """Make the units of one shard under its lock."""
+    from llmctl.core.stages.clean import clean_shard
+
+    with exclusive(space.shard_lock(shard), stop=progress.stop):
+        num_units = clean_shard(
+            plan, sources, space, shard, settings=settings, progress=progress
+        )
+    return PreparedShard(space.path, num_units)
+
+
+def clean_inputs(
+    plan: CleanPlan, sources: Sequence[Source], base: Path, cache: DigestCache
+) -> dict[str, str]:
+    """Return the digest of everything that a cleaning reads, by its name."""
+    from llmctl.core.artifacts.evaluation_items import evaluation_paths
+
+    inputs = {source.name: source.digest(cache) for source in sources}
+    for path in evaluation_paths(plan.decontaminate.files, base):
+        inputs[f"decontaminate: {printable(path)}"] = cache.sha256(path)
+    for name in plan.duplicates.against:
+        inputs[f"against: {printable(name)}"] = require_manifest(base / name, "corpus").key
+    return inputs
 
 
 def _why(manifest: Manifest, identity: Identity) -> Sequence[str]:

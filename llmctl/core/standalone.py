@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmctl.core import workspace
-from llmctl.core.artifacts.sources import printable, resolve_sources
+from llmctl.core.artifacts.sources import Source, printable, resolve_sources
+from llmctl.core.clean_plan import CleanPlan, CleanSettings, Shard
 from llmctl.core.errors import OutputError
 from llmctl.core.lock import exclusive
 from llmctl.core.manifest import (
@@ -17,15 +18,22 @@ from llmctl.core.manifest import (
     read_manifest,
     require_manifest,
 )
-from llmctl.core.pipeline import BEHAVIOURS, Outcome
+from llmctl.core.pipeline import (
+    BEHAVIOURS,
+    Outcome,
+    PreparedShard,
+    Settings,
+    clean_inputs,
+    make_shard,
+)
 from llmctl.core.progress import Progress
-from llmctl.core.recipe import CleanPlan, TokenizePlan
+from llmctl.core.recipe import TokenizePlan
 from llmctl.core.workspace import Workspace
 
 _VERBS = {"corpus": "clean", "shards": "tokenize", "export": "export"}
 
 
-def clean_files(plan: CleanPlan, out: Path, *, wait_seconds: float, progress: Progress) -> Outcome:
+def clean_files(plan: CleanPlan, out: Path, settings: Settings, progress: Progress) -> Outcome:
     """Clean `plan.inputs`, relative to the working directory, into the corpus `out`.
 
     Raises:
@@ -34,23 +42,48 @@ def clean_files(plan: CleanPlan, out: Path, *, wait_seconds: float, progress: Pr
     """
     from llmctl.core.stages.clean import clean
 
+    sources, identity = _cleaning(plan, out)
+    cleaning = CleanSettings(settings.workers)
+    return _make(
+        out,
+        identity,
+        lambda space: clean(plan, sources, space, settings=cleaning, progress=progress),
+        wait_seconds=settings.wait_seconds,
+        progress=progress,
+    )
+
+
+def prepare_shard(
+    plan: CleanPlan, out: Path, shard: Shard, settings: Settings, progress: Progress
+) -> PreparedShard:
+    """Make the units of one shard of what `clean_files` cleans.
+
+    Raises:
+        BusyError: Another process makes this shard.
+        LlmctlError: Whatever the stage ends with.
+    """
+    sources, identity = _cleaning(plan, out)
+    found = read_manifest(out)
+    if found is not None and found.key == identity.key:
+        return PreparedShard(out, 0)
+    space = Workspace(out, identity, is_shared=True)
+    cleaning = CleanSettings(settings.workers)
+    return make_shard(plan, sources, space, shard, cleaning, progress)
+
+
+def _cleaning(plan: CleanPlan, out: Path) -> tuple[list[Source], Identity]:
+    """Find the sources of a cleaning into `out`, and the identity of its corpus."""
     cache = DigestCache(_hidden(out, "digests.json"))
     sources = resolve_sources(plan.inputs, Path.cwd(), text_field=plan.text_field)
     for source in sources:
         if source.origin == "file" and out.resolve() in source.path.resolve().parents:
             raise OutputError(f"{out}: holds the input {source.name}; name another folder")
-    inputs = {source.name: source.digest(cache) for source in sources}
+    inputs = clean_inputs(plan, sources, Path.cwd(), cache)
     # A name need not be text, and the manifest must be.
     written = plan.model_copy(update={"inputs": tuple(printable(name) for name in plan.inputs)})
-    identity = Identity("corpus", written.model_dump(mode="json"), {}, inputs, BEHAVIOURS["clean"])
     cache.save()
-    return _make(
-        out,
-        identity,
-        lambda space: clean(plan, sources, space, progress=progress),
-        wait_seconds=wait_seconds,
-        progress=progress,
-    )
+    plan_json = written.model_dump(mode="json")
+    return sources, Identity("corpus", plan_json, {}, inputs, BEHAVIOURS["clean"])
 
 
 def tokenize_corpus(

@@ -9,6 +9,7 @@ from typing import Any
 
 from llmctl.core import atomic
 from llmctl.core.errors import OutputError
+from llmctl.core.lock import exclusive
 from llmctl.core.manifest import (
     KEY_CHARACTERS_IN_NAMES,
     MANIFEST_NAME,
@@ -35,16 +36,28 @@ class Workspace:
         identity: What the artifact is made from.
         keep_former: Whether a former artifact of another key steps aside as
             `<name>-<key8>` instead of being deleted.
+        is_shared: Several processes make units here at a time, each under a lock of its own;
+            nothing is removed and nothing published.
     """
 
-    def __init__(self, target: Path, identity: Identity, *, keep_former: bool = False) -> None:
+    def __init__(
+        self,
+        target: Path,
+        identity: Identity,
+        *,
+        keep_former: bool = False,
+        is_shared: bool = False,
+    ) -> None:
         self.target = target
         self.identity = identity
         self.keep_former = keep_former
+        self.path = target.with_name(f"{WORK_PREFIX}{target.name}-{identity.short_key}")
         with atomic.storage_errors(target):
+            if is_shared:
+                self.units.mkdir(parents=True, exist_ok=True)
+                return
             target.parent.mkdir(parents=True, exist_ok=True)
             settle(target, keep_former=keep_former)
-            self.path = target.with_name(f"{WORK_PREFIX}{target.name}-{identity.short_key}")
             for leftover in _leftovers(target):
                 if leftover != self.path:
                     atomic.remove_tree(leftover)
@@ -61,6 +74,20 @@ class Workspace:
     def result(self) -> Path:
         """The artifact to be; empty at the start."""
         return self.path / RESULT_NAME
+
+    def shard_lock(self, shard: tuple[int, int]) -> Path:
+        """The lock of a process that makes shard i of n of the units."""
+        return self.path / f"shard-{shard[0]}-of-{shard[1]}.lock"
+
+    def refuse_shards(self) -> None:
+        """Make sure that no shard is being made.
+
+        Raises:
+            BusyError: One is; the message names its process.
+        """
+        for path in sorted(self.path.glob("shard-*.lock")):
+            with exclusive(path):
+                pass
 
     def publish(self, counts: Mapping[str, Any], *, device: str = "cpu") -> Manifest:
         """Describe the result and put it in the target's place.

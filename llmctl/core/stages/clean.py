@@ -1,63 +1,51 @@
 """clean: raw text → corpus.
 
-Each unit of work is a few small sources or one large one: their documents, repaired and
-judged, in a file that the next start takes up. Then duplicates are sought across all of
-them, and the corpus is written in the order of the input.
+1. Units: stretches of the input, each document in them repaired and judged alone, by
+   several processes; a finished unit is a file that the next start takes up.
+2. Decisions: duplicates and shares of a mix, over the fingerprints of all units.
+3. Parts: each unit's kept and dropped documents, by several processes again.
+4. The corpus, in the order of the input, and its report.
+
+The bytes are the same for any number of processes.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
-from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-import orjson
 
 from llmctl.core import atomic
-from llmctl.core.artifacts.corpus import CorpusWriter, write_lines
-from llmctl.core.artifacts.corpus_report import CorpusReport
-from llmctl.core.artifacts.documents import (
-    KNOWN_KINDS,
-    Document,
-    Unreadable,
-    json_bytes,
-    to_line,
-)
+from llmctl.core.artifacts.corpus import CorpusWriter, corpus_files
+from llmctl.core.artifacts.corpus_report import CorpusReport, large_shares
+from llmctl.core.artifacts.corpus_tally import CorpusTally
+from llmctl.core.artifacts.documents import KNOWN_KINDS
+from llmctl.core.artifacts.evaluation_items import read_items
 from llmctl.core.artifacts.sources import Source
-from llmctl.core.artifacts.streams import read_lines
-from llmctl.core.clean_plan import CleanPlan
+from llmctl.core.clean_plan import CleanPlan, CleanSettings, Shard
+from llmctl.core.cleaning.decisions import Decisions, decide
+from llmctl.core.cleaning.job_runner import JobRunner
+from llmctl.core.cleaning.unit_files import UnitFiles, UnitIndex
+from llmctl.core.cleaning.unit_maker import DrawCollector, UnitJob, UnitMaker, UnitSetting
+from llmctl.core.cleaning.unit_planner import UNIT_BYTES, UnitPlanner
+from llmctl.core.cleaning.unit_writer import PartAccount, PartFiles, PartWriter
 from llmctl.core.errors import DataError
-from llmctl.core.manifest import Manifest
+from llmctl.core.manifest import DigestCache, Manifest
 from llmctl.core.progress import Progress
-from llmctl.core.text.language import UNKNOWN, language_of
-from llmctl.core.text.near_duplicates import Duplicate, DuplicateIndex
-from llmctl.core.text.profiles import rules_for
-from llmctl.core.text.quality import judge
-from llmctl.core.text.repair import repair
+from llmctl.core.text.contamination import EvaluationIndex
 from llmctl.core.workspace import Workspace
 
-EXACT_DUPLICATE = "exact_duplicate"
-NEAR_DUPLICATE = "near_duplicate"
-
-UNIT_BYTES = 16_000_000
-UNIT_SOURCES = 1000
-_UNIT_COMPRESSION_LEVEL = 1
-_CHECK_EVERY = 32
-_LARGE_SHARE = 0.5
-# Of fewer documents in a language, half may go for good reasons.
-_MIN_DOCUMENTS_OF_A_LANGUAGE = 20
+EARLIER_PREFIX = "earlier-"
+WARNING_SHARE = 0.5
 _PLACES_SHOWN = 3
-
-_Record = dict[str, Any]
 
 
 def clean(
-    plan: CleanPlan, sources: Sequence[Source], workspace: Workspace, *, progress: Progress
+    plan: CleanPlan,
+    sources: Sequence[Source],
+    workspace: Workspace,
+    *,
+    settings: CleanSettings | None = None,
+    progress: Progress,
 ) -> Manifest:
     """Read, repair, judge and deduplicate the sources, and publish the corpus.
 
@@ -65,283 +53,220 @@ def clean(
         plan: The recipe's section.
         sources: The inputs, in order.
         workspace: Where the corpus grows.
+        settings: What the command line adds.
         progress: Who watches.
 
     Raises:
-        DataError: Nothing can be read, too much cannot, or no document is left.
+        BusyError: Another process makes a shard of it.
+        DataError: Nothing can be read, too much cannot, a rule drops more than it may, or no
+            document is left.
         MissingInputError: A source has gone.
         Interrupted, OutOfTime: `progress` asked for the end; what is finished is kept.
     """
+    work = _Work(plan, sources, workspace, settings or CleanSettings(), progress)
     _warn_of_left_out(sources, progress)
     with atomic.storage_errors(workspace.path):
-        units = _judge_sources(plan, sources, workspace, progress)
-        with _Texts(workspace.path) as texts:
-            intake = _take_in(plan, units, texts, progress)
-            _refuse_unreadable(plan, sources, intake, progress)
-            duplicates = intake.index.resolve(texts.text, between=progress.check)
-            report = _write_corpus(plan, units, texts, duplicates, workspace.result, progress)
-    # Conservation: what was read is what was kept, dropped or marked.
-    assert report.all.total == intake.num_records, (report.all, intake.num_records)
-    _warn_of_large_shares(report, progress)
-    if not report.all.kept:
-        dropped = ", ".join(f"{rule} {count}" for rule, count in report.all.dropped.most_common())
-        raise DataError(
-            f"no document is left: all {report.all.total} were dropped ({dropped}); "
-            "loosen these rules of `clean`, or give it other inputs"
-        )
-    return workspace.publish(_counts(report))
+        workspace.refuse_shards()
+        names = work.make_units()
+        work.refuse_unreadable(names)
+        report = work.write_corpus(names, work.decide(names))
+    return workspace.publish(report.counts())
 
 
-def _judge_sources(
-    plan: CleanPlan, sources: Sequence[Source], workspace: Workspace, progress: Progress
-) -> list[Path]:
-    """Make the units that are not there yet, and return all."""
-    digests = workspace.identity.inputs
-    units: list[Path] = []
-    groups = list(_grouped(sources))
-    sizes = [sum(source.size_bytes or 0 for source in group) for group in groups]
-    progress.begin("clean", sum(sizes) or None, "bytes")
-    for number, (group, size) in enumerate(zip(groups, sizes, strict=True)):
-        names = "\n".join(source.name for source in group)
-        digest = hashlib.sha256(names.encode("utf-8", "replace")).hexdigest()
-        unit = workspace.units / f"{number:05d}-{digest[:8]}.jsonl.zst"
-        units.append(unit)
-        if unit.exists():
-            progress.advance(size)
-            continue
-        temporary = unit.with_name(f".{unit.name}.tmp")
-        with write_lines(temporary, _UNIT_COMPRESSION_LEVEL) as writer:
-            num_records = 0
-            for source in group:
-                for line in _judged(plan, source, digests.get(source.name), progress):
-                    writer.write(line)
-                    num_records += 1
-            writer.write(json_bytes({"end": num_records}))
-        atomic.observer("write", temporary)
-        atomic.sync_file(temporary)
-        atomic.rename(temporary, unit)
-        atomic.sync_directory(unit.parent)
-    progress.end()
-    return units
-
-
-def _grouped(sources: Sequence[Source]) -> Iterator[list[Source]]:
-    """Put small sources together: syncing a file to the disk costs more than cleaning one."""
-    group: list[Source] = []
-    size = 0
-    for source in sources:
-        source_size = source.size_bytes or 0
-        if group and (size + source_size > UNIT_BYTES or len(group) >= UNIT_SOURCES):
-            yield group
-            group, size = [], 0
-        group.append(source)
-        size += source_size
-    if group:
-        yield group
-
-
-def _judged(
-    plan: CleanPlan, source: Source, expected_digest: str | None, progress: Progress
-) -> Iterator[bytes]:
-    """Yield a line for each document of a source and for each unreadable mark."""
-    with source.open() as reader:
-        num_bytes = 0
-        for number, item in enumerate(reader):
-            if isinstance(item, Unreadable):
-                yield json_bytes(
-                    {"unreadable": item.place, "reason": item.reason, "source": source.name}
-                )
-            else:
-                yield _judged_document(plan, item)
-            if number % _CHECK_EVERY == 0:
-                progress.check()
-                progress.advance(reader.num_bytes - num_bytes)
-                num_bytes = reader.num_bytes
-        digest = reader.digest()
-        progress.advance(reader.num_bytes - num_bytes)
-    if expected_digest is not None and digest != expected_digest:
-        raise DataError(f"{source.name}: changed while it was being read; run again")
-
-
-def _judged_document(plan: CleanPlan, document: Document) -> bytes:
-    text = repair(document.text) if plan.repair else document.text
-    document = replace(document, text=text, language=language_of(text))
-    violation = judge(text, rules_for(plan, document.language))
-    if violation is None:
-        return to_line(document)
-    return to_line(
-        document, rule=violation.rule, value=violation.value, threshold=violation.threshold
-    )
-
-
-def _records(units: Sequence[Path]) -> Iterator[_Record]:
-    for unit in units:
-        num_records, end = 0, None
-        for line in read_lines(unit):
-            record: _Record = orjson.loads(line)
-            if "end" in record:
-                end = record["end"]
-                continue
-            num_records += 1
-            yield record
-        if end != num_records:
-            raise DataError(f"{unit}: {num_records} records, expected {end}; remove it, run again")
-
-
-def _document(record: _Record) -> Document:
-    return Document(*(record[name] for name in ("id", "source", "language", "text", "meta")))
-
-
-class _Texts:
-    """The ids and texts of the documents that no rule dropped, on the disk, by number."""
-
-    def __init__(self, directory: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115
-        self._ends = array("Q", [0])
-
-    def __enter__(self) -> _Texts:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._file.close()
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def add(self, identifier: str, text: str) -> None:
-        self._ends.append(self._ends[-1] + self._file.write(json_bytes([identifier, text])))
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def id(self, number: int) -> str:
-        return self._entry(number)[0]
-
-    def text(self, number: int) -> str:
-        return self._entry(number)[1]
-
-    def _entry(self, number: int) -> list[str]:
-        start, end = self._ends[number], self._ends[number + 1]
-        return orjson.loads(os.pread(self._file.fileno(), end - start, start))
-
-
-@dataclass
-class _Intake:
-    """What the units hold, all together."""
-
-    index: DuplicateIndex
-    num_records: int = 0
-    num_unreadable: int = 0
-    places: list[str] = field(default_factory=list[str])
-
-
-def _take_in(plan: CleanPlan, units: Sequence[Path], texts: _Texts, progress: Progress) -> _Intake:
-    """Count all records and fingerprint the documents that no rule dropped."""
-    intake = _Intake(DuplicateIndex(plan.duplicates.similarity))
-    progress.begin("find duplicates", unit="documents")
-    for record in _records(units):
-        intake.num_records += 1
-        progress.advance()
-        if intake.num_records % _CHECK_EVERY == 0:
-            progress.check()
-        if "unreadable" in record:
-            intake.num_unreadable += 1
-            if len(intake.places) < _PLACES_SHOWN:
-                intake.places.append(f"{record['unreadable']}: {record['reason']}")
-        elif "rule" not in record:
-            texts.add(record["id"], record["text"])
-            intake.index.add(record["text"])
-    texts.flush()
-    progress.end()
-    return intake
-
-
-def _refuse_unreadable(
-    plan: CleanPlan, sources: Sequence[Source], intake: _Intake, progress: Progress
-) -> None:
-    """Warn about what cannot be read; refuse nothing, or too little, to read."""
-    num_records, num_unreadable = intake.num_records, intake.num_unreadable
-    if num_records == 0:
-        names = ", ".join(source.name for source in sources[:_PLACES_SHOWN])
-        more = ", …" if len(sources) > _PLACES_SHOWN else ""
-        raise DataError(f"the input is empty: no document in {names}{more}")
-    if num_unreadable == 0:
-        return
-    places = "\n  ".join([*intake.places, *["…"] * (num_unreadable > _PLACES_SHOWN)])
-    if num_unreadable == num_records:
-        raise DataError(f"nothing can be read of {num_records} documents:\n  {places}")
-    share = num_unreadable / num_records
-    found = f"{num_unreadable} of {num_records} documents ({share:.2%}) cannot be read"
-    if share > plan.max_unreadable:
-        raise DataError(
-            f"{found}, more than clean.max_unreadable = {plan.max_unreadable:g} allows:\n"
-            f"  {places}\nmend them, or raise clean.max_unreadable; nothing was published"
-        )
-    progress.warn(f"{found}, and are left out:\n  {places}")
-
-
-def _write_corpus(
+def clean_shard(
     plan: CleanPlan,
-    units: Sequence[Path],
-    texts: _Texts,
-    duplicates: Mapping[int, Duplicate],
-    directory: Path,
+    sources: Sequence[Source],
+    workspace: Workspace,
+    shard: Shard,
+    *,
+    settings: CleanSettings,
     progress: Progress,
-) -> CorpusReport:
-    report = CorpusReport()
-    number = 0
-    with CorpusWriter(directory) as writer:
-        for count, record in enumerate(_records(units)):
-            if count % _CHECK_EVERY == 0:
-                progress.check()
-            if "unreadable" in record:
-                mark = Unreadable(record["unreadable"], record["reason"])
-                report.fail(record["source"], mark)
-                continue
-            document = _document(record)
-            if "rule" in record:
-                verdict: _Record = {name: record[name] for name in ("rule", "value", "threshold")}
-            else:
-                verdict = _verdict(plan, texts, duplicates.get(number))
-                number += 1
-            if verdict:
-                writer.drop(document, **verdict)
-                report.drop(document, verdict["rule"], verdict["value"])
-            else:
-                writer.keep(document)
-                report.keep(document)
-    report.write(directory)
-    return report
+) -> int:
+    """Make the units of one shard, for a later `clean` to take up; return how many they are.
+
+    Raises:
+        MissingInputError: A source has gone.
+        Interrupted, OutOfTime: `progress` asked for the end; what is finished is kept.
+    """
+    work = _Work(plan, sources, workspace, settings, progress)
+    with atomic.storage_errors(workspace.path):
+        return len(work.make_units(shard))
 
 
-def _verdict(plan: CleanPlan, texts: _Texts, duplicate: Duplicate | None) -> _Record:
-    if duplicate is None:
-        return {}
-    return {
-        "rule": EXACT_DUPLICATE if duplicate.is_exact else NEAR_DUPLICATE,
-        "value": round(duplicate.similarity, 4),
-        "threshold": 1.0 if duplicate.is_exact else plan.duplicates.similarity,
-        "duplicate_of": texts.id(duplicate.survivor),
-        "cluster": texts.id(duplicate.cluster),
-    }
+class _Work:
+    """The phases of one cleaning."""
 
+    def __init__(
+        self,
+        plan: CleanPlan,
+        sources: Sequence[Source],
+        workspace: Workspace,
+        settings: CleanSettings,
+        progress: Progress,
+    ) -> None:
+        self._plan = plan
+        self._sources = sources
+        self._workspace = workspace
+        self._settings = settings
+        self._progress = progress
+        self._num_bytes = sum(source.size_bytes or 0 for source in sources)
+        # Starting processes takes longer than so little work.
+        few = self._num_bytes <= 2 * UNIT_BYTES and not plan.duplicates.against
+        self._runner = JobRunner(1 if few else settings.num_workers, progress)
+        self._num_seen: int | None = None
 
-def _warn_of_large_shares(report: CorpusReport, progress: Progress) -> None:
-    """Warn where one rule dropped more than half of all documents, or of a language's."""
-    tallies = {"in all": report.all}
-    for language, tally in report.languages.items():
-        if language != UNKNOWN and tally.total >= _MIN_DOCUMENTS_OF_A_LANGUAGE:
-            tallies[f"in {language}"] = tally
-    warned: set[str] = set()
-    for name, tally in tallies.items():
-        for rule, count in tally.dropped.items():
-            if count > _LARGE_SHARE * tally.total and rule not in warned:
-                warned.add(rule)
-                progress.warn(
-                    f"{rule} dropped {count} of {tally.total} documents {name}; see "
-                    "samples_of_dropped in the corpus's report.json, and loosen the rule if "
-                    "they look sound"
+    def make_units(self, shard: Shard | None = None) -> list[str]:
+        """Make the units, all or a shard's, that are not there; return their names in order."""
+        plan, runner = self._plan, self._runner
+        setting = UnitSetting(
+            plan, self._sources, self._workspace.units, self._evaluation(), self._sample_below()
+        )
+        names: list[str] = []
+        is_new = False
+
+        def jobs() -> Iterator[UnitJob]:
+            nonlocal is_new
+            for job in self._jobs(shard):
+                names.append(job.name)
+                is_new |= not UnitFiles(setting.directory, job.name).is_finished
+                yield job
+
+        for _ in runner.run("clean", self._num_bytes, jobs(), UnitMaker, setting):
+            pass
+        if is_new:
+            self._refuse_changed()
+        return names
+
+    def _jobs(self, shard: Shard | None = None) -> Iterator[UnitJob]:
+        suffix = "" if shard is None else f"-{shard.number}-of-{shard.count}"
+        for number, job in enumerate(self._all_jobs(self._workspace.path / f"pieces{suffix}")):
+            if shard is None or number % shard.count == shard.number - 1:
+                yield job
+            elif job.piece is not None:
+                job.piece.unlink()
+
+    def _all_jobs(self, pieces: Path) -> Iterator[UnitJob]:
+        for position, name in enumerate(self._plan.duplicates.against):
+            directory = self._settings.base / name
+            for part, path in enumerate(corpus_files(directory)):
+                yield UnitJob(
+                    f"{EARLIER_PREFIX}{position:03d}-{part:06d}",
+                    num_bytes=path.stat().st_size,
+                    earlier=path,
                 )
+        yield from UnitPlanner(self._sources, pieces).jobs()
+
+    def _evaluation(self) -> EvaluationIndex | None:
+        plan = self._plan.decontaminate
+        if not plan.files:
+            return None
+        return EvaluationIndex(read_items(plan, self._settings.base), plan)
+
+    def _sample_below(self) -> int | None:
+        """Return the highest draw that belongs to the sample; None where all is cleaned."""
+        wanted = self._plan.sample
+        if wanted is None:
+            return None
+        draws: list[int] = []
+        self._num_seen = 0
+        jobs = self._jobs()
+        for _, (num_seen, lowest) in self._runner.run(
+            "draw the sample", self._num_bytes, jobs, DrawCollector, self._sources, wanted
+        ):
+            self._num_seen += num_seen
+            draws = sorted([*draws, *lowest])[:wanted]
+        return draws[-1] if draws else None
+
+    def _refuse_changed(self) -> None:
+        """Compare the inputs with their digests once more, now that they have been read."""
+        cache = DigestCache(self._workspace.path / "digests.json")
+        for source in self._sources:
+            expected = self._workspace.identity.inputs.get(source.name)
+            if source.origin == "file" and expected not in (None, source.digest(cache)):
+                atomic.remove_tree(self._workspace.units)
+                raise DataError(f"{source.name}: changed while it was being read; run again")
+
+    def refuse_unreadable(self, names: Sequence[str]) -> None:
+        """Warn about what cannot be read; refuse nothing, or too little, to read."""
+        indexes = [UnitIndex.read(UnitFiles(self._workspace.units, name).index) for name in names]
+        num_records = sum(index.num_records for index in indexes)
+        num_unreadable = sum(index.num_unreadable for index in indexes)
+        places = [place for index in indexes for place in index.places][: _PLACES_SHOWN + 1]
+        if num_records == 0:
+            listed = ", ".join(source.name for source in self._sources[:_PLACES_SHOWN])
+            more = ", …" if len(self._sources) > _PLACES_SHOWN else ""
+            raise DataError(f"the input is empty: no document in {listed}{more}")
+        if num_unreadable == 0:
+            return
+        shown = "\n  ".join([*places[:_PLACES_SHOWN], *["…"] * (len(places) > _PLACES_SHOWN)])
+        if num_unreadable == num_records:
+            raise DataError(f"nothing can be read of {num_records} documents:\n  {shown}")
+        share = num_unreadable / num_records
+        found = f"{num_unreadable} of {num_records} documents ({share:.2%}) cannot be read"
+        if share > self._plan.max_unreadable:
+            raise DataError(
+                f"{found}, more than clean.max_unreadable = {self._plan.max_unreadable:g} allows:"
+                f"\n  {shown}\nmend them, or raise clean.max_unreadable; nothing was published"
+            )
+        self._progress.warn(f"{found}, and are left out:\n  {shown}")
+
+    def decide(self, names: Sequence[str]) -> Decisions:
+        """Decide about the documents that no rule dropped."""
+        scratch = self._workspace.path / "scratch"
+        atomic.remove_tree(scratch)
+        scratch.mkdir()
+        return decide(self._plan, self._workspace.units, names, scratch, self._progress)
+
+    def write_corpus(self, names: Sequence[str], decisions: Decisions) -> CorpusReport:
+        """Write the parts, and put them together."""
+        parts = self._workspace.path / "parts"
+        parts.mkdir(exist_ok=True)
+        jobs = decisions.jobs()
+        arguments = (self._workspace.units, parts, decisions.boilerplate)
+        for _ in self._runner.run("write", None, jobs, PartWriter, *arguments):
+            pass
+        written = [name for name in names if not name.startswith(EARLIER_PREFIX)]
+        tally = CorpusTally()
+        result = self._workspace.result
+        with CorpusWriter(result, self._settings.num_workers) as writer:
+            for name in written:
+                self._progress.check()
+                part = PartFiles(parts, name)
+                account = PartAccount.read(part.account)
+                writer.add_kept(part.documents, account.num_document_bytes)
+                writer.add_dropped(part.dropped, account.num_dropped_bytes)
+                tally.merge(account.tally)
+        decisions.write_pairs(result)
+        self._check_shares(tally)
+        report = CorpusReport(tally, self._plan, sample_of=self._num_seen)
+        report.write(result)
+        return report
+
+    def _check_shares(self, tally: CorpusTally) -> None:
+        """Warn where one rule dropped much of a language or a source, or refuse it."""
+        bound = self._plan.max_drop
+        found = large_shares(tally, WARNING_SHARE if bound is None else bound)
+        lines = [
+            f"{share.rule} dropped {share.count} of {share.total} documents {share.where}"
+            for share in found
+        ]
+        if bound is not None and lines:
+            listed = "\n  ".join(lines)
+            raise DataError(
+                f"more than clean.max_drop = {bound:g} allows:\n  {listed}\nloosen the rule, or "
+                "raise clean.max_drop; nothing was published"
+            )
+        for line in lines:
+            self._progress.warn(
+                f"{line}; see samples_of_dropped in the corpus's report, and loosen the rule if "
+                "they look sound"
+            )
+        if not tally.all.kept:
+            dropped = ", ".join(f"{rule} {count}" for rule, count in tally.all.dropped.most_common())
+            raise DataError(
+                f"no document is left: all {tally.all.total} were dropped ({dropped}); "
+                "loosen these rules of `clean`, or give it other inputs"
+            )
 
 
 def _warn_of_left_out(sources: Sequence[Source], progress: Progress) -> None:
@@ -353,14 +278,3 @@ def _warn_of_left_out(sources: Sequence[Source], progress: Progress) -> None:
                 f"{len(source.left_out)} files of unknown kinds are left out: {names}{more}; "
                 f"known are {KNOWN_KINDS}"
             )
-
-
-def _counts(report: CorpusReport) -> _Record:
-    return {
-        **report.all.as_json(),
-        "languages": {
-            language: tally.kept
-            for language, tally in sorted(report.languages.items())
-            if tally.kept
-        },
-    }

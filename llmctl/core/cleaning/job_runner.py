@@ -1,0 +1,85 @@
+"""Jobs done by this process alone or by several, watched the same way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from llmctl.core.cleaning.worker_pool import Task, WorkerPool
+from llmctl.core.progress import Progress
+
+Job = TypeVar("Job")
+_MIN_SECONDS = 0.5
+
+
+class JobRunner:
+    """Runs one activity after the other.
+
+    Args:
+        num_workers: How many processes there may be; 1: this one only.
+        progress: Who watches.
+    """
+
+    def __init__(self, num_workers: int, progress: Progress) -> None:
+        self.num_workers = num_workers
+        self.progress = progress
+
+    def run(
+        self,
+        activity: str,
+        total_bytes: int | None,
+        jobs: Iterable[Job],
+        make_task: Callable[..., Task[Job]],
+        *arguments: Any,
+    ) -> Iterator[tuple[Job, Any]]:
+        """Yield each job with its result as it is finished, in whatever order.
+
+        Args:
+            activity: What it is called.
+            total_bytes: How much there is to do; None: documents are counted instead.
+            jobs: Asked for one at a time.
+            make_task: What does a job, made from `arguments`, both picklable.
+        """
+        watch = _Watch(self.progress, counts_bytes=total_bytes is not None)
+        self.progress.begin(
+            activity, total_bytes or None, "documents" if total_bytes is None else "bytes"
+        )
+        if self.num_workers == 1:
+            task = make_task(*arguments)
+            for job in jobs:
+                self.progress.check()
+                yield job, task(job, watch.checked)
+        else:
+            pool = WorkerPool(
+                make_task, arguments, num_workers=self.num_workers, progress=self.progress
+            )
+            with pool:
+                yield from pool.run(jobs, watch)
+        watch(0, 0)
+        self.progress.end()
+
+
+class _Watch:
+    """Passes on what is done, with the rates."""
+
+    def __init__(self, progress: Progress, *, counts_bytes: bool) -> None:
+        self._progress = progress
+        self._counts_bytes = counts_bytes
+        self._begun = time.monotonic()
+        self._bytes = self._documents = 0
+
+    def checked(self, num_bytes: int, num_documents: int) -> None:
+        self(num_bytes, num_documents)
+        self._progress.check()
+
+    def __call__(self, num_bytes: int, num_documents: int) -> None:
+        self._bytes += num_bytes
+        self._documents += num_documents
+        seconds = time.monotonic() - self._begun
+        figures: dict[str, float | str] = {}
+        if seconds >= _MIN_SECONDS:
+            figures["documents/s"] = self._documents / seconds
+            if self._counts_bytes:
+                figures["MB/s"] = self._bytes / 1e6 / seconds
+        self._progress.advance(num_bytes if self._counts_bytes else num_documents, **figures)

@@ -1,0 +1,286 @@
+"""From a stretch of the input to a finished unit: what a worker does with each document.
+
+    wire format → repair → language → rules → contamination → privacy → fingerprint
+
+Everything here looks at one document alone; what needs others (duplicates, shares of a
+mix) is decided later, on the fingerprints and the index of all units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from llmctl.core import atomic
+from llmctl.core.artifacts.corpus import read_corpus_file
+from llmctl.core.artifacts.corpus_tally import CorpusTally
+from llmctl.core.artifacts.documents import Document, Unreadable, json_bytes, to_line
+from llmctl.core.artifacts.sources import Source
+from llmctl.core.artifacts.stretches import Stretch, read_stretch
+from llmctl.core.clean_plan import CleanPlan
+from llmctl.core.cleaning.fingerprinting import unit_of
+from llmctl.core.cleaning.mixing import draw
+from llmctl.core.cleaning.unit_files import UnitIndex, UnitFiles, write_records
+from llmctl.core.text.contamination import EvaluationIndex
+from llmctl.core.text.fingerprints import Fingerprinter
+from llmctl.core.text.language import detect
+from llmctl.core.text.privacy import find_private, replace_private
+from llmctl.core.text.quality import Judge
+from llmctl.core.text.repair import repair
+from llmctl.core.text.wire_format import cut_wire_format
+
+CONTAMINATED = "contaminated"
+PRIVATE = "private"
+SAMPLE_SEED = 0
+
+_REPORT_EVERY = 32
+
+
+@dataclass(frozen=True, slots=True)
+class UnitJob:
+    """One unit to make.
+
+    Attributes:
+        name: Of its files.
+        stretches: What to read, in order.
+        num_bytes: How much that is, as it lies in the files.
+        piece: The stretch is the whole of this file, unpacked from its source; it is removed
+            once the unit is made.
+        earlier: Instead of stretches, a file of an earlier corpus.
+    """
+
+    name: str
+    stretches: tuple[Stretch, ...] = ()
+    num_bytes: int = 0
+    piece: Path | None = None
+    earlier: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnitSetting:
+    """What every worker knows.
+
+    Attributes:
+        plan: The recipe's section.
+        sources: The inputs, which stretches name by their number.
+        directory: Where the units lie.
+        evaluation: What evaluation data to look for.
+        sample_below: Only documents whose draw is lower are cleaned; None: all.
+    """
+
+    plan: CleanPlan
+    sources: Sequence[Source]
+    directory: Path
+    evaluation: EvaluationIndex | None = None
+    sample_below: int | None = None
+
+
+class UnitMaker:
+    """Makes units; one lives in each worker."""
+
+    def __init__(self, setting: UnitSetting) -> None:
+        self._setting = setting
+        self._plan = setting.plan
+        self._judge = Judge(setting.plan)
+
+    def __call__(self, job: UnitJob, advance: Callable[[int, int], None]) -> None:
+        """Make the unit's files, unless they are there.
+
+        Raises:
+            MissingInputError: A source has gone.
+            StorageError: The disk is full.
+        """
+        files = UnitFiles(self._setting.directory, job.name)
+        if files.is_finished:
+            advance(job.num_bytes, 0)
+            _remove(job.piece)
+            return
+        with atomic.storage_errors(files.directory):
+            unit = _Unit(self._plan)
+            if job.earlier is None:
+                lines = self._lines(job, unit, advance)
+            else:
+                lines = _earlier(job.earlier, unit, advance)
+            finished = unit.finishing(lines, files)
+            write_records(files.records, finished)
+            _remove(job.piece)
+
+    def _lines(self, job: UnitJob, unit: _Unit, advance: Callable[[int, int], None]) -> Any:
+        for count, item in enumerate(self._items(job, advance), start=1):
+            if isinstance(item, Unreadable):
+                unit.tally.fail(item.source, item)
+                unit.index.add_unreadable(item.place, item.reason)
+                yield json_bytes(
+                    {"unreadable": item.place, "reason": item.reason, "source": item.source}
+                )
+            else:
+                unit.index.num_records += 1
+                yield self._examined(item, unit)
+            if count % _REPORT_EVERY == 0:
+                advance(0, _REPORT_EVERY)
+
+    def _items(
+        self, job: UnitJob, advance: Callable[[int, int], None]
+    ) -> Iterator[Document | Unreadable]:
+        below = self._setting.sample_below
+        for item in _read(job, self._setting.sources, advance):
+            if below is None or _drawn(item) <= below:
+                yield item
+
+    def _examined(self, document: Document, unit: _Unit) -> bytes:
+        if document.messages is not None or document.pair is not None:
+            language, _ = detect(document.plain_text)
+            document = replace(document, language=language)
+            unit.add_candidate(document)
+            return to_line(document)
+        document, verdict = self._judged(self._repaired(document, unit), unit)
+        if verdict is None:
+            document, verdict = self._cleared(document, unit)
+        if verdict is not None:
+            return to_line(document, **verdict)
+        unit.add_candidate(document)
+        return to_line(document)
+
+    def _repaired(self, document: Document, unit: _Unit) -> Document:
+        text = document.text
+        if self._plan.cut_wire_format:
+            text, num_cut = cut_wire_format(text)
+            if num_cut:
+                unit.changed("wire_format", document, text)
+        if self._plan.repair:
+            mended = repair(text)
+            if mended != text:
+                unit.changed("repair", document, mended)
+            text = mended
+        return document if text is document.text else replace(document, text=text)
+
+    def _judged(self, document: Document, unit: _Unit) -> tuple[Document, dict[str, Any] | None]:
+        language, score = detect(document.text)
+        judgement = self._judge.judge(document.text, language, score)
+        unit.tally.measured(language, judgement.measures, self._judge.rules(language))
+        violation = judgement.violation
+        if violation is not None:
+            return replace(document, language=language), {
+                "rule": violation.rule,
+                "value": violation.value,
+                "threshold": violation.threshold,
+            }
+        if judgement.text != document.text:
+            unit.changed("lines", replace(document, language=language), judgement.text)
+        return replace(document, language=language, text=judgement.text), None
+
+    def _cleared(self, document: Document, unit: _Unit) -> tuple[Document, dict[str, Any] | None]:
+        """Look for what must not be in the text: evaluation data, personal data."""
+        evaluation, text = self._setting.evaluation, document.text
+        if evaluation is not None and (hits := evaluation.find(text)):
+            for hit in {hit.item: hit for hit in reversed(hits)}.values():
+                unit.tally.hits(hit.item, document.id, hit.matched)
+            if self._plan.decontaminate.action == "drop":
+                return document, {
+                    "rule": CONTAMINATED,
+                    "value": len(hits),
+                    "threshold": 0,
+                    "item": hits[0].item,
+                    "matched": hits[0].matched,
+                }
+            text = evaluation.cut(text, hits)
+            unit.changed("decontamination", document, text)
+        privacy = self._plan.privacy
+        if privacy.action != "off" and (found := find_private(text, privacy.kinds)):
+            counts: dict[str, int] = {}
+            for finding in found:
+                counts[finding.kind] = counts.get(finding.kind, 0) + 1
+            for kind, count in counts.items():
+                unit.tally.private(kind, document.language, document.source, count)
+            if privacy.action == "drop":
+                return document, {
+                    "rule": PRIVATE,
+                    "value": len(found),
+                    "threshold": 0,
+                    "kinds": sorted(counts),
+                }
+            if privacy.action == "replace":
+                before, text = text, replace_private(text, found)
+                unit.changed("privacy", replace(document, text=before), text)
+        return (document if text is document.text else replace(document, text=text)), None
+
+
+class _Unit:
+    """What is collected while a unit is read."""
+
+    def __init__(self, plan: CleanPlan) -> None:
+        self.tally = CorpusTally()
+        self.index = UnitIndex()
+        self._fingerprinter = Fingerprinter(plan.duplicates)
+        self._identifiers: list[str] = []
+
+    def add_candidate(self, document: Document) -> None:
+        """Take in a document that no rule dropped."""
+        self._identifiers.append(document.id)
+        self.index.sources.append(document.source)
+        self._fingerprinter.add(document.plain_text)
+
+    def changed(self, kind: str, document: Document, text: str) -> None:
+        """Count a change of a document's text."""
+        self.tally.changed(kind, document.id, document.text, text, language=document.language)
+
+    def finishing(self, lines: Iterator[bytes], files: UnitFiles) -> Iterator[bytes]:
+        """Pass the lines on, and write the other files once they are all through."""
+        yield from lines
+        unit_of(self._fingerprinter.finish(), self._identifiers).write(files.fingerprints)
+        self.index.write(files.index)
+        atomic.write_file(files.tally, json_bytes(self.tally.as_json()))
+
+
+def _earlier(path: Path, unit: _Unit, advance: Callable[[int, int], None]) -> Iterator[bytes]:
+    """Fingerprint a file of an earlier corpus; its documents are candidates and nothing else."""
+    for document in read_corpus_file(path):
+        unit.add_candidate(document)
+        advance(0, 1)
+    advance(path.stat().st_size, 0)
+    yield from ()
+
+
+def _read(
+    job: UnitJob, sources: Sequence[Source], advance: Callable[[int, int], None]
+) -> Iterator[Document | Unreadable]:
+    if job.piece is not None:
+        [stretch] = job.stretches
+        source = replace(sources[stretch.source_index], origin="file", path=job.piece)
+        yield from read_stretch(source, stretch, lambda _count: None)
+        advance(job.num_bytes, 0)
+        return
+    for stretch in job.stretches:
+        source = sources[stretch.source_index]
+        yield from read_stretch(source, stretch, lambda count: advance(count, 0))
+
+
+def _remove(piece: Path | None) -> None:
+    if piece is not None:
+        piece.unlink(missing_ok=True)
+
+
+def _drawn(item: Document | Unreadable) -> int:
+    return draw(SAMPLE_SEED, item.place if isinstance(item, Unreadable) else item.id)
+
+
+class DrawCollector:
+    """Finds the lowest draws of a unit's documents, for a sample of the whole input."""
+
+    def __init__(self, sources: Sequence[Source], num_wanted: int) -> None:
+        self._sources = sources
+        self._num_wanted = num_wanted
+
+    def __call__(self, job: UnitJob, advance: Callable[[int, int], None]) -> tuple[int, list[int]]:
+        """Return how many documents there are, and the lowest draws among them, sorted."""
+        draws: list[int] = []
+        num_documents = 0
+        for item in _read(job, self._sources, advance):
+            draws.append(_drawn(item))
+            num_documents += 1
+            if len(draws) > 2 * self._num_wanted + 1000:
+                draws = sorted(draws)[: self._num_wanted]
+        _remove(job.piece)
+        return num_documents, sorted(draws)[: self._num_wanted]

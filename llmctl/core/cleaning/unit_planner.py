@@ -1,0 +1,87 @@
+"""How the input is divided into units of work: the same way on every machine.
+
+Small sources are put together, as syncing a file to the disk costs more than cleaning one;
+big ones are divided into stretches; packed JSON Lines are unpacked by this process into
+pieces, which the workers then clean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from llmctl.core import atomic
+from llmctl.core.artifacts.sources import Source
+from llmctl.core.artifacts.stretches import Stretch, is_unpacked_first, stretches, unpack_pieces
+from llmctl.core.cleaning.unit_maker import UnitJob
+
+UNIT_BYTES = 4_000_000
+UNIT_SOURCES = 1000
+
+
+class UnitPlanner:
+    """Yields the units of the sources in order.
+
+    Args:
+        sources: The inputs.
+        pieces: Where packed sources are unpacked to.
+    """
+
+    def __init__(self, sources: Sequence[Source], pieces: Path) -> None:
+        self._sources = sources
+        self._pieces = pieces
+
+    def jobs(self) -> Iterator[UnitJob]:
+        """Yield a job for each unit; pieces are unpacked as they are asked for."""
+        for number, (first, group) in enumerate(self._groups()):
+            names = "\n".join(source.name for source in group)
+            digest = hashlib.sha256(names.encode("utf-8", "replace")).hexdigest()[:8]
+            prefix = f"{number:06d}-{digest}"
+            if len(group) > 1:
+                found = [
+                    stretch
+                    for offset, source in enumerate(group)
+                    for stretch in stretches(source, first + offset, UNIT_BYTES)
+                ]
+                size = sum(source.size_bytes or 0 for source in group)
+                yield UnitJob(f"{prefix}-{0:06d}", tuple(found), size)
+            elif is_unpacked_first(group[0], UNIT_BYTES):
+                yield from self._pieces_of(prefix, first, group[0])
+            else:
+                yield from _parts_of(prefix, first, group[0])
+
+    def _groups(self) -> Iterator[tuple[int, list[Source]]]:
+        """Yield runs of sources, each with the number of its first one."""
+        first = 0
+        group: list[Source] = []
+        size = 0
+        for number, source in enumerate(self._sources):
+            source_size = source.size_bytes or 0
+            if group and (size + source_size > UNIT_BYTES or len(group) >= UNIT_SOURCES):
+                yield first, group
+                first, group, size = number, [], 0
+            group.append(source)
+            size += source_size
+        if group:
+            yield first, group
+
+    def _pieces_of(self, prefix: str, index: int, source: Source) -> Iterator[UnitJob]:
+        self._pieces.mkdir(parents=True, exist_ok=True)
+        folder = self._pieces / prefix
+        atomic.remove_tree(folder)
+        folder.mkdir()
+        done = 0
+        for part, piece in enumerate(unpack_pieces(source, folder, UNIT_BYTES)):
+            stretch = Stretch(index, 0, None, piece.first_number)
+            name = f"{prefix}-{part:06d}"
+            yield UnitJob(name, (stretch,), piece.num_packed_bytes - done, piece=piece.path)
+            done = piece.num_packed_bytes
+
+
+def _parts_of(prefix: str, index: int, source: Source) -> Iterator[UnitJob]:
+    found = stretches(source, index, UNIT_BYTES)
+    size = source.size_bytes or 0
+    for part, stretch in enumerate(found):
+        share = size * (part + 1) // len(found) - size * part // len(found)
+        yield UnitJob(f"{prefix}-{part:06d}", (stretch,), share)
