@@ -20,7 +20,8 @@ import orjson
 
 from llmctl.core import atomic
 from llmctl.core.artifacts.corpus import CorpusWriter, write_lines
-from llmctl.core.artifacts.corpus_report import CorpusReport
+from llmctl.core.artifacts.corpus_report import CorpusOrigin, write_corpus_report
+from llmctl.core.artifacts.corpus_tally import CorpusTally, large_shares
 from llmctl.core.artifacts.documents import (
     KNOWN_KINDS,
     Document,
@@ -34,7 +35,7 @@ from llmctl.core.clean_plan import CleanPlan
 from llmctl.core.errors import DataError
 from llmctl.core.manifest import Manifest
 from llmctl.core.progress import Progress
-from llmctl.core.text.language import UNKNOWN, language_of
+from llmctl.core.text.language import language_of
 from llmctl.core.text.near_duplicates import Duplicate, DuplicateIndex
 from llmctl.core.text.profiles import rules_for
 from llmctl.core.text.quality import judge
@@ -49,8 +50,6 @@ UNIT_SOURCES = 1000
 _UNIT_COMPRESSION_LEVEL = 1
 _CHECK_EVERY = 32
 _LARGE_SHARE = 0.5
-# Of fewer documents in a language, half may go for good reasons.
-_MIN_DOCUMENTS_OF_A_LANGUAGE = 20
 _PLACES_SHOWN = 3
 
 _Record = dict[str, Any]
@@ -79,17 +78,17 @@ def clean(
             intake = _take_in(plan, units, texts, progress)
             _refuse_unreadable(plan, sources, intake, progress)
             duplicates = intake.index.resolve(texts.text, between=progress.check)
-            report = _write_corpus(plan, units, texts, duplicates, workspace.result, progress)
+            tally = _write_corpus(plan, units, texts, duplicates, workspace.result, progress)
     # Conservation: what was read is what was kept, dropped or marked.
-    assert report.all.total == intake.num_records, (report.all, intake.num_records)
-    _warn_of_large_shares(report, progress)
-    if not report.all.kept:
-        dropped = ", ".join(f"{rule} {count}" for rule, count in report.all.dropped.most_common())
+    assert tally.all.total == intake.num_records, (tally.all, intake.num_records)
+    _warn_of_large_shares(tally, progress)
+    if not tally.all.kept:
+        dropped = ", ".join(f"{rule} {count}" for rule, count in tally.all.by_rule())
         raise DataError(
-            f"no document is left: all {report.all.total} were dropped ({dropped}); "
+            f"no document is left: all {tally.all.total} were dropped ({dropped}); "
             "loosen these rules of `clean`, or give it other inputs"
         )
-    return workspace.publish(_counts(report))
+    return workspace.publish(_counts(tally))
 
 
 def _judge_sources(
@@ -287,8 +286,8 @@ def _write_corpus(
     duplicates: Mapping[int, Duplicate],
     directory: Path,
     progress: Progress,
-) -> CorpusReport:
-    report = CorpusReport()
+) -> CorpusTally:
+    tally = CorpusTally()
     number = 0
     with CorpusWriter(directory) as writer:
         for count, record in enumerate(_records(units)):
@@ -296,7 +295,7 @@ def _write_corpus(
                 progress.check()
             if "unreadable" in record:
                 mark = Unreadable(record["unreadable"], record["reason"])
-                report.fail(record["source"], mark)
+                tally.fail(record["source"], mark)
                 continue
             document = _document(record)
             if "rule" in record:
@@ -306,12 +305,12 @@ def _write_corpus(
                 number += 1
             if verdict:
                 writer.drop(document, **verdict)
-                report.drop(document, verdict["rule"], verdict["value"])
+                tally.drop(document, **verdict)
             else:
                 writer.keep(document)
-                report.keep(document)
-    report.write(directory)
-    return report
+                tally.keep(document)
+    write_corpus_report(directory, tally, CorpusOrigin(plan))
+    return tally
 
 
 def _verdict(plan: CleanPlan, texts: _Texts, duplicate: Duplicate | None) -> _Record:
@@ -326,22 +325,18 @@ def _verdict(plan: CleanPlan, texts: _Texts, duplicate: Duplicate | None) -> _Re
     }
 
 
-def _warn_of_large_shares(report: CorpusReport, progress: Progress) -> None:
-    """Warn where one rule dropped more than half of all documents, or of a language's."""
-    tallies = {"in all": report.all}
-    for language, tally in report.languages.items():
-        if language != UNKNOWN and tally.total >= _MIN_DOCUMENTS_OF_A_LANGUAGE:
-            tallies[f"in {language}"] = tally
+def _warn_of_large_shares(tally: CorpusTally, progress: Progress) -> None:
+    """Warn where one rule dropped more than half of all, of a language or of a source."""
     warned: set[str] = set()
-    for name, tally in tallies.items():
-        for rule, count in tally.dropped.items():
-            if count > _LARGE_SHARE * tally.total and rule not in warned:
-                warned.add(rule)
-                progress.warn(
-                    f"{rule} dropped {count} of {tally.total} documents {name}; see "
-                    "samples_of_dropped in the corpus's report.json, and loosen the rule if "
-                    "they look sound"
-                )
+    for found in large_shares(tally, _LARGE_SHARE):
+        if found.rule not in warned:
+            warned.add(found.rule)
+            where = "in all" if found.where == "all" else f"in {found.name}"
+            progress.warn(
+                f"{found.rule} dropped {found.count} of {found.total} documents {where}; see "
+                "samples_of_dropped in the corpus's report.json, and loosen the rule if "
+                "they look sound"
+            )
 
 
 def _warn_of_left_out(sources: Sequence[Source], progress: Progress) -> None:
@@ -355,12 +350,10 @@ def _warn_of_left_out(sources: Sequence[Source], progress: Progress) -> None:
             )
 
 
-def _counts(report: CorpusReport) -> _Record:
+def _counts(tally: CorpusTally) -> _Record:
     return {
-        **report.all.as_json(),
+        **tally.all.as_json(),
         "languages": {
-            language: tally.kept
-            for language, tally in sorted(report.languages.items())
-            if tally.kept
+            language: counts.kept for language, counts in tally.languages.items() if counts.kept
         },
     }
