@@ -71,7 +71,7 @@ def corpus_page(figures: Figures) -> Page:
         eyebrow="Corpus",
         subtitle=_subtitle(figures),
         blocks=tuple(blocks),
-        footer=f"llmctl {figures['made']['llmctl']}",
+        footer=f"llmctl {figures['made']['llmctl']}".strip(),
     )
 
 

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from llmctl import __version__
 from llmctl.core import atomic
 from llmctl.core.artifacts.corpus_counts import total_of
 from llmctl.core.artifacts.corpus_page import corpus_page, shown_value
@@ -21,10 +20,11 @@ from llmctl.core.artifacts.corpus_sentences import (
     sample_note,
     warning_sentences,
 )
-from llmctl.core.artifacts.corpus_tally import CorpusTally, large_shares
+from llmctl.core.artifacts.corpus_tally import CorpusTally
 from llmctl.core.artifacts.documents import json_bytes
 from llmctl.core.artifacts.html_report import render
 from llmctl.core.artifacts.html_text import share_text
+from llmctl.core.artifacts.large_shares import large_shares
 from llmctl.core.artifacts.report import (
     HTML_NAME,
     JSON_NAME,
@@ -33,6 +33,7 @@ from llmctl.core.artifacts.report import (
     markdown_text,
 )
 from llmctl.core.clean_plan import CleanPlan
+from llmctl.core.manifest import versions
 
 MAX_SOURCES_LISTED = 10_000
 MAX_ITEMS_LISTED = 10_000
@@ -137,7 +138,10 @@ def corpus_figures(tally: CorpusTally, origin: CorpusOrigin) -> dict[str, Any]:
         "unreadable_reasons": dict(tally.reasons.most_common()),
         "unreadable_places": [asdict(mark) for mark in tally.places()],
         "encodings": dict(sorted(tally.encodings.items())),
-        "made": {"llmctl": __version__, **{name: written[name] for name in _SETTINGS}},
+        "made": {
+            "llmctl": versions().get("llmctl-toolkit", ""),
+            **{name: written[name] for name in _SETTINGS},
+        },
     }
 
 

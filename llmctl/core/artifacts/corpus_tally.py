@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from llmctl.core.artifacts.corpus_counts import Counts, total_of
-from llmctl.core.artifacts.documents import UNKNOWN_LANGUAGE, Document, Unreadable
+from llmctl.core.artifacts.documents import Document, Unreadable
 from llmctl.core.artifacts.fair_draw import FairDraw, digest_of
 from llmctl.core.artifacts.first_change import first_change
 from llmctl.core.artifacts.measure_histograms import MeasureHistograms
@@ -30,15 +30,16 @@ SAMPLES_OF_A_CHANGE = 3  # of a kind, and language
 DOCUMENTS_OF_AN_ITEM = 3
 SAMPLE_CHARACTERS = 600
 HIT_CHARACTERS = 200
-MIN_DOCUMENTS = 20
+PRIVACY = "privacy"
 
 # The unreadable are counted by source alone.
 _NO_LANGUAGE = ""
 _LONGEST_REASON = 60
 _NUMBER = re.compile(r"\d+")
+_LETTER = re.compile(r"\w")
+_UNMASKED = 2
 
 _Draws = dict[str, dict[str, FairDraw]]
-_Where = Literal["all", "language", "source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,19 +169,22 @@ class CorpusTally:
         """Count a document that was changed, and perhaps keep the first change as a sample.
 
         Args:
-            kind: What changed it, such as `repair`.
+            kind: What changed it, such as `repair`; what `PRIVACY` took out is masked, or the
+                report would tell it.
             identifier: The document's id.
             before: Its text.
-            after: The same afterwards; where it is equal, nothing is counted.
+            after: The same afterwards; where only blanks around it differ, nothing is counted.
             language: The document's, where it is known.
         """
-        if before == after:
+        if before == after or before.strip() == after.strip():
             return
         self.num_changed[kind, language] += 1
         draw = _draw(self._changed, kind, language, SAMPLES_OF_A_CHANGE)
         digest = digest_of(identifier)
         if draw.wants(digest):
             change = asdict(first_change(before, after))
+            if kind == PRIVACY:
+                change["deleted"] = _masked(change["deleted"])
             shown = {name: _written(text) for name, text in change.items()}
             draw.add(digest, {"id": _written(identifier), **shown})
 
@@ -340,56 +344,6 @@ class CorpusTally:
             del self._places[MAX_PLACES:]
 
 
-@dataclass(frozen=True, slots=True)
-class LargeShare:
-    """A rule that dropped much of something.
-
-    Attributes:
-        rule: The rule.
-        where: Of what: "all" documents, those of a "language", or of a "source".
-        name: Of the language or source; "" for all.
-        count: Documents that it dropped.
-        total: Documents that there were.
-    """
-
-    rule: str
-    where: _Where
-    name: str
-    count: int
-    total: int
-
-    @property
-    def share(self) -> float:
-        """The part that it dropped."""
-        return self.count / self.total
-
-
-def large_shares(
-    tally: CorpusTally, share: float, *, meant: Collection[str] = ()
-) -> list[LargeShare]:
-    """Return which rules dropped more than a share of all, of a language, or of a source.
-
-    Of fewer than `MIN_DOCUMENTS`, many may go for good reasons, and so may those in no known
-    language.
-
-    Args:
-        tally: What became of the documents.
-        share: The share that may go.
-        meant: Rules that drop because they were told to, such as the mix's.
-    """
-    groups: list[tuple[_Where, str, Counts]] = [("all", "", tally.all)]
-    groups.extend(("language", name, counts) for name, counts in tally.languages.items())
-    groups.extend(("source", name, counts) for name, counts in tally.sources.items())
-    return [
-        LargeShare(rule, where, name, count, counts.total)
-        for where, name, counts in groups
-        if where == "all"
-        or (counts.total >= MIN_DOCUMENTS and (where, name) != ("language", UNKNOWN_LANGUAGE))
-        for rule, count in counts.by_rule()
-        if count > share * counts.total and rule not in meant
-    ]
-
-
 def _summed(
     groups: Mapping[tuple[str, str], Counts], name_of: Callable[[tuple[str, str]], str]
 ) -> dict[str, Counts]:
@@ -441,6 +395,10 @@ def _kind_of_reason(reason: str) -> str:
     """Return a reason without what differs from one place to the next."""
     kind = reason.split(":")[0].split(" (")[0]
     return _written(_NUMBER.sub("…", kind)[:_LONGEST_REASON])
+
+
+def _masked(text: str) -> str:
+    return text[:_UNMASKED] + _LETTER.sub("•", text[_UNMASKED:])
 
 
 def _written(text: str) -> str:

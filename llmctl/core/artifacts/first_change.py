@@ -20,7 +20,7 @@ class FirstChange:
         before: The end of what stands before it, the same in both.
         deleted: What was there.
         inserted: What is there now.
-        after: The beginning of what follows, the same in both.
+        after: The beginning of what follows now.
     """
 
     before: str
@@ -39,14 +39,13 @@ def first_change(old: str, new: str) -> FirstChange:
         raise ValueError("two equal texts have no change")
     start = _common_prefix(old, new)
     old_end, new_end = _ends(old, new, start)
-    # A combining accent or the second half of an emoji is nothing to begin with.
     context = max(0, start - CONTEXT_CHARACTERS)
     return FirstChange(
         ("…" if context else "") + old[context:start],
         _cut(old[start:old_end]),
         _cut(new[start:new_end]),
-        old[old_end : old_end + CONTEXT_CHARACTERS]
-        + ("…" if old_end + CONTEXT_CHARACTERS < len(old) else ""),
+        new[new_end : new_end + CONTEXT_CHARACTERS]
+        + ("…" if new_end + CONTEXT_CHARACTERS < len(new) else ""),
     )
 
 

@@ -21,7 +21,7 @@ import orjson
 from llmctl.core import atomic
 from llmctl.core.artifacts.corpus import CorpusWriter, write_lines
 from llmctl.core.artifacts.corpus_report import CorpusOrigin, write_corpus_report
-from llmctl.core.artifacts.corpus_tally import CorpusTally, large_shares
+from llmctl.core.artifacts.corpus_tally import CorpusTally
 from llmctl.core.artifacts.documents import (
     KNOWN_KINDS,
     Document,
@@ -29,6 +29,7 @@ from llmctl.core.artifacts.documents import (
     json_bytes,
     to_line,
 )
+from llmctl.core.artifacts.large_shares import large_shares
 from llmctl.core.artifacts.sources import Source
 from llmctl.core.artifacts.streams import read_lines
 from llmctl.core.clean_plan import CleanPlan
