@@ -1,4 +1,4 @@
-"""`llmctl inspect`: a text as a model sees it, token by token."""
+"""`llmctl inspect`: a text as a model sees it, or a document as its corpus's rules see it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,20 @@ import typer
 
 from llmctl.commands import options
 
+_NUM_NEIGHBOURS = 10
+
 
 def inspect(
     text: Annotated[
-        str | None, typer.Argument(metavar="TEXT", help="The text; - reads stdin.")
+        str | None,
+        typer.Argument(
+            metavar="TEXT",
+            help="The text; - reads stdin. With --document: a run or a corpus directory.",
+        ),
+    ] = None,
+    document: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="What became of a document of a corpus, and why."),
     ] = None,
     model: options.Model = None,
     tokens: Annotated[
@@ -36,7 +46,7 @@ def inspect(
     neighbours: Annotated[
         str | None, typer.Option(metavar="WORD", help="Tokens embedded near a word.")
     ] = None,
-    num_neighbours: Annotated[int, typer.Option(min=1, help="How many of them.")] = 10,
+    num_neighbours: Annotated[int, typer.Option(min=1, help="How many of them.")] = _NUM_NEIGHBOURS,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     as_json: options.AsJson = False,
@@ -45,11 +55,30 @@ def inspect(
     """Show how likely a model finds each token of a text, what it attends to, what might follow.
 
     log p, rank and entropy are of each token given those before it, in nats; log P is their
-    sum so far. --next shows which sampler cuts which candidate from the draw.
+    sum so far. --next shows which sampler cuts which candidate from the draw. --document needs
+    no model: it tells rule, value and threshold of a document that clean kept or dropped.
     """
     from llmctl.commands.stage_command import print_json
     from llmctl.core.errors import UsageError
 
+    if document is not None:
+        others = {
+            "--model": model is not None,
+            "--tokens": tokens,
+            "--next": num_candidates != 0,
+            "--temperature": temperature is not None,
+            "--top-k": top_k is not None,
+            "--top-p": top_p is not None,
+            "--min-p": min_p is not None,
+            "--attention": attention is not None,
+            "--html": html is not None,
+            "--neighbours": neighbours is not None,
+            "--num-neighbours": num_neighbours != _NUM_NEIGHBOURS,
+            "--device": device != "auto",
+            "--dtype": dtype != "auto",
+        }
+        _show_document(document, text, [name for name, given in others.items() if given], as_json)
+        return
     if text == "-":
         text = sys.stdin.read().removesuffix("\n")
     if not text and (neighbours is None or text is not None or tokens):
@@ -70,6 +99,30 @@ def inspect(
     questions = stage.Questions(attention, neighbours, num_neighbours, num_candidates, plan)
     findings = stage.inspect(language_model, text, questions, html)
     print_json({"model": str(path), **findings.record()}) if as_json else print_findings(findings)
+
+
+def _show_document(
+    identifier: str, reference: str | None, others: list[str], as_json: bool
+) -> None:
+    from llmctl.commands.stage_command import print_json
+    from llmctl.core.artifacts.corpus_search import find_corpus
+    from llmctl.core.errors import UsageError
+    from llmctl.core.recipe import runs_directory
+    from llmctl.core.stages.inspect_document import inspect_document
+
+    if others:
+        raise UsageError(f"--document asks no model, and does not go with {', '.join(others)}")
+    if not reference:
+        raise UsageError("--document of which corpus? try: llmctl inspect --document ID RUN")
+    corpus = find_corpus(reference, runs_directory())
+    found = inspect_document(corpus, identifier)
+    if as_json:
+        documents = [findings.record() for findings in found]
+        print_json({"corpus": str(corpus), "documents": documents})
+        return
+    from llmctl.terminal.document_findings import print_documents
+
+    print_documents(found)
 
 
 def _show_tokens(path: Path, text: str, *, as_json: bool) -> None:

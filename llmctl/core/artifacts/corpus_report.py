@@ -1,185 +1,274 @@
-"""What a corpus was made from: counts by rule, language and source, and samples."""
+"""What a corpus was made from and what became of it: report.json, report.md, report.html.
+
+Everything that the pages say stands in `report.json`; see `docs/formats.md`. The bytes
+depend on the documents and the recipe only.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
+from llmctl.core import atomic
+from llmctl.core.artifacts.corpus_counts import total_of
+from llmctl.core.artifacts.corpus_page import corpus_page, shown_value
+from llmctl.core.artifacts.corpus_sentences import (
+    conservation,
+    language_name,
+    sample_note,
+    warning_sentences,
+)
+from llmctl.core.artifacts.corpus_tally import CorpusTally
+from llmctl.core.artifacts.documents import json_bytes
+from llmctl.core.artifacts.html_report import render
+from llmctl.core.artifacts.html_text import share_text
+from llmctl.core.artifacts.large_shares import large_shares
+from llmctl.core.artifacts.report import (
+    HTML_NAME,
+    JSON_NAME,
+    MARKDOWN_NAME,
+    markdown_table,
+    markdown_text,
+)
+from llmctl.core.clean_plan import CleanPlan
+from llmctl.core.manifest import versions
 
-from llmctl.core.artifacts.documents import Document, Unreadable
-
-MAX_PLACES = 1000
-MAX_SOURCES_SHOWN = 20
-SAMPLES_OF_A_RULE = 3
+MAX_SOURCES_LISTED = 10_000
+MAX_ITEMS_LISTED = 10_000
+MAX_SHOWN = 20
+SAMPLES_SHOWN = 3
 SAMPLE_CHARACTERS = 160
+WARNED_SHARE = 0.5
+
+_SETTINGS = (
+    "inputs",
+    "profile",
+    "repair",
+    "cut_wire_format",
+    "languages",
+    "privacy",
+    "duplicates",
+    "decontaminate",
+    "mix",
+    "sample",
+    "max_unreadable",
+    "max_drop",
+)
 
 
-@dataclass
-class Tally:
-    """Counts of one language, one source, or all.
-
-    Attributes:
-        kept: Documents kept.
-        kept_characters: Their characters.
-        dropped: Documents dropped, by rule.
-        dropped_characters: Their characters.
-        unreadable: What could not be read.
-    """
-
-    kept: int = 0
-    kept_characters: int = 0
-    dropped: Counter[str] = field(default_factory=Counter[str])
-    dropped_characters: int = 0
-    unreadable: int = 0
-
-    @property
-    def total(self) -> int:
-        """Everything that came in."""
-        return self.kept + self.dropped.total() + self.unreadable
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the counts by name, the rules in the order of theirs."""
-        return {
-            "documents": self.total,
-            "kept": self.kept,
-            "dropped": dict(sorted(self.dropped.items())),
-            "unreadable": self.unreadable,
-            "kept_characters": self.kept_characters,
-            "dropped_characters": self.dropped_characters,
-        }
-
-
-class CorpusReport:
-    """Collects what happens to each document and writes report.json and report.md.
+@dataclass(frozen=True, slots=True)
+class CorpusOrigin:
+    """What a report says of a corpus beside what was counted.
 
     Attributes:
-        all: Counts of everything.
-        languages: Counts by language; the unreadable have none.
-        sources: Counts by source.
+        plan: The recipe's section.
+        name: The run's or the directory's; "" where there is none.
+        sampled_from: How many documents a sample was drawn from; None where all were taken,
+            or where their number is not known.
+        meant: Rules that drop because they were told to, such as the mix's: no warning.
     """
 
-    def __init__(self) -> None:
-        self.all = Tally()
-        self.languages: dict[str, Tally] = {}
-        self.sources: dict[str, Tally] = {}
-        self.places: list[Unreadable] = []
-        self._samples: dict[str, list[tuple[bytes, dict[str, Any]]]] = {}
+    plan: CleanPlan
+    name: str = ""
+    sampled_from: int | None = None
+    meant: frozenset[str] = frozenset()
 
-    def keep(self, document: Document) -> None:
-        """Count a kept document."""
-        for tally in self._tallies(document):
-            tally.kept += 1
-            tally.kept_characters += len(document.text)
 
-    def drop(self, document: Document, rule: str, value: float) -> None:
-        """Count a dropped document, and perhaps keep its beginning as a sample."""
-        for tally in self._tallies(document):
-            tally.dropped[rule] += 1
-            tally.dropped_characters += len(document.text)
-        # The smallest hashes are a fair draw, and the same one every time.
-        digest = hashlib.blake2b(document.id.encode("utf-8", "replace"), digest_size=8).digest()
-        samples = self._samples.setdefault(rule, [])
-        if len(samples) < SAMPLES_OF_A_RULE or digest < samples[-1][0]:
-            beginning = " ".join(document.text[: 2 * SAMPLE_CHARACTERS].split())
-            shown = {"id": document.id, "value": value, "text": beginning[:SAMPLE_CHARACTERS]}
-            samples.append((digest, shown))
-            samples.sort(key=lambda sample: sample[0])
-            del samples[SAMPLES_OF_A_RULE:]
+def write_corpus_report(directory: Path, tally: CorpusTally, origin: CorpusOrigin) -> None:
+    """Write `report.json`, `report.md` and `report.html`.
 
-    def fail(self, source: str, mark: Unreadable) -> None:
-        """Count something unreadable."""
-        self.all.unreadable += 1
-        self.sources.setdefault(source, Tally()).unreadable += 1
-        if len(self.places) < MAX_PLACES:
-            self.places.append(mark)
+    Args:
+        directory: The corpus's.
+        tally: What became of all documents.
+        origin: What they were made by.
 
-    def _tallies(self, document: Document) -> tuple[Tally, Tally, Tally]:
-        return (
-            self.all,
-            self.languages.setdefault(document.language, Tally()),
-            self.sources.setdefault(document.source, Tally()),
-        )
+    Raises:
+        OutputError: A file cannot be made.
+        StorageError: The disk is full or failing.
+    """
+    figures = corpus_figures(tally, origin)
+    for name, content in (
+        (JSON_NAME, json_bytes(figures)),
+        (MARKDOWN_NAME, corpus_markdown(figures).encode("utf-8", "replace")),
+        (HTML_NAME, render(corpus_page(figures)).encode("utf-8", "replace")),
+    ):
+        atomic.write_file(directory / name, content)
 
-    def write(self, directory: Path) -> None:
-        """Write report.json and report.md."""
-        content = {
-            **self.all.as_json(),
-            "languages": {name: self.languages[name].as_json() for name in sorted(self.languages)},
-            "sources": {name: tally.as_json() for name, tally in self.sources.items()},
-            "unreadable_places": [
-                {"place": mark.place, "reason": mark.reason} for mark in self.places
-            ],
-            "samples_of_dropped": {
-                rule: [shown for _, shown in samples]
-                for rule, samples in sorted(self._samples.items())
-            },
-        }
-        options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-        (directory / "report.json").write_bytes(orjson.dumps(content, option=options))
-        (directory / "report.md").write_text("\n".join(self._markdown()) + "\n", encoding="utf-8")
 
-    def _markdown(self) -> list[str]:
-        total = self.all
-        lines = [
-            "# Corpus",
-            "",
-            f"{total.total:,} documents in = {total.kept:,} kept + "
-            f"{total.dropped.total():,} dropped + {total.unreadable:,} unreadable. "
-            f"{total.kept_characters:,} characters kept, {total.dropped_characters:,} dropped.",
-            "",
-        ]
-        if total.dropped:
-            rows = [[rule, f"{count:,}"] for rule, count in total.dropped.most_common()]
-            lines += _table(["dropped by", "documents"], rows)
-        lines += _table(_headings("language"), _rows(self.languages))
-        lines += _table(_headings("source"), _rows(self.sources))
-        if len(self.sources) > MAX_SOURCES_SHOWN:
-            lines += [f"… and {len(self.sources) - MAX_SOURCES_SHOWN:,} more in report.json", ""]
-        if self.places:
-            lines += ["## Unreadable", ""]
-            lines += [f"- {mark.place}: {mark.reason}" for mark in self.places[:MAX_SOURCES_SHOWN]]
-            lines += ["- …"] * (total.unreadable > MAX_SOURCES_SHOWN) + [""]
-        if self._samples:
-            lines += ["## Samples of what was dropped", ""]
-        for rule, samples in sorted(self._samples.items()):
-            lines += [
-                f"- {rule} = {shown['value']:g}, {shown['id']}: {shown['text']}"
-                for _, shown in samples
+def corpus_figures(tally: CorpusTally, origin: CorpusOrigin) -> dict[str, Any]:
+    """Return everything that the report states, as JSON."""
+    plan = origin.plan
+    warnings = large_shares(tally, WARNED_SHARE, meant=origin.meant)
+    hits = tally.evaluation_hits()
+    written = plan.model_dump(mode="json")
+    return {
+        "name": origin.name,
+        **tally.all.as_json(),
+        "sample": (
+            None
+            if plan.sample is None
+            else {"documents": plan.sample, "drawn_from": origin.sampled_from}
+        ),
+        "warnings": [asdict(warning) for warning in warnings],
+        "languages": {name: counts.as_json() for name, counts in tally.languages.items()},
+        **_sources(tally),
+        "histograms": [histogram.as_json() for histogram in tally.histograms.histograms()],
+        "samples_of_dropped": {
+            rule: [
+                {"language": language, **sample}
+                for language, samples in by_language.items()
+                for sample in samples
             ]
-        return lines
+            for rule, by_language in tally.dropped_samples().items()
+        },
+        "changes": _changes(tally),
+        "duplicates": {
+            "clusters": tally.cluster_sizes.total(),
+            "documents": sum(size * count for size, count in tally.cluster_sizes.items()),
+            "sizes": {str(size): count for size, count in sorted(tally.cluster_sizes.items())},
+            "largest": [asdict(cluster) for cluster in tally.largest_clusters()],
+        },
+        "num_evaluation_items_hit": len(hits),
+        "evaluation_hits": [
+            {"item": item, "documents": found.num_documents, "samples": found.draw.drawn()}
+            for item, found in list(hits.items())[:MAX_ITEMS_LISTED]
+        ],
+        "unreadable_reasons": dict(tally.reasons.most_common()),
+        "unreadable_places": [asdict(mark) for mark in tally.places()],
+        "encodings": dict(sorted(tally.encodings.items())),
+        "made": {
+            "llmctl": versions().get("llmctl-toolkit", ""),
+            **{name: written[name] for name in _SETTINGS},
+        },
+    }
 
 
-def _headings(first: str) -> list[str]:
-    return [first, "documents", "kept", "dropped", "unreadable", "characters kept"]
+def _sources(tally: CorpusTally) -> dict[str, Any]:
+    """The largest sources, each with its languages, and the sum of the rest."""
+    by_source = tally.sources
+    largest = sorted(by_source, key=lambda name: (-by_source[name].total, name))
+    listed = sorted(largest[:MAX_SOURCES_LISTED])
+    content: dict[str, Any] = {
+        name: {**by_source[name].as_json(), "languages": {}} for name in listed
+    }
+    for language, source, counts in tally.groups():
+        if language and source in content:
+            content[source]["languages"][language] = counts.as_json()
+    rest = largest[MAX_SOURCES_LISTED:]
+    sums = total_of(by_source[name] for name in rest).as_json()
+    return {
+        "num_sources": len(by_source),
+        "sources": content,
+        **({"other_sources": {"sources": len(rest), **sums}} if rest else {}),
+    }
 
 
-def _rows(tallies: dict[str, Tally]) -> list[list[str]]:
-    largest = sorted(tallies.items(), key=lambda item: (-item[1].total, item[0]))
-    return [
-        [
-            name,
+def _changes(tally: CorpusTally) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for (kind, language), count in sorted(tally.num_changed.items()):
+        change = changes.setdefault(kind, {"documents": 0, "samples": []})
+        change["documents"] += count
+        drawn = tally.change_samples()[kind][language]
+        change["samples"] += [{"language": language, **sample} for sample in drawn]
+    return changes
+
+
+# ---------------------------------------------------------------------- report.md
+
+
+def corpus_markdown(figures: Mapping[str, Any]) -> str:
+    """Return the page for terminals and code review."""
+    parts = [f"# {markdown_text(figures['name'] or 'Corpus')}\n"]
+    parts += [f"> {markdown_text(note)}\n" for note in sample_note(figures)]
+    parts += [f"> **Warning:** {markdown_text(text)}\n" for text in warning_sentences(figures)]
+    parts.append(
+        f"{conservation(figures)} {figures['kept_characters']:,} characters kept, "
+        f"{figures['dropped_characters']:,} dropped.\n"
+    )
+    if figures["dropped"]:
+        rows = sorted(figures["dropped"].items(), key=lambda pair: (-pair[1], pair[0]))
+        characters = figures["dropped_characters_by_rule"]
+        table = [
+            (rule, f"{count:,}", share_text(count / figures["documents"]), f"{characters[rule]:,}")
+            for rule, count in rows
+        ]
+        parts.append(markdown_table(("dropped by", "documents", "share", "characters"), table))
+    names = {name: language_name(name) for name in figures["languages"]}
+    parts += _counts_table("language", figures["languages"], names)
+    parts += _counts_table("source", figures["sources"], {})
+    if figures["num_sources"] > MAX_SHOWN:
+        parts.append(f"… and {figures['num_sources'] - MAX_SHOWN:,} more in report.json\n")
+    for heading, lines in _lists(figures):
+        if lines:
+            parts += [f"## {heading}\n", "\n".join(f"- {line}" for line in lines) + "\n"]
+    return "\n".join(parts)
+
+
+def _counts_table(
+    first: str, tallies: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]
+) -> list[str]:
+    largest = sorted(tallies.items(), key=lambda pair: (-pair[1]["documents"], pair[0]))
+    rows = [
+        (
+            names.get(name, name),
             *(
                 f"{count:,}"
                 for count in (
-                    tally.total,
-                    tally.kept,
-                    tally.dropped.total(),
-                    tally.unreadable,
-                    tally.kept_characters,
+                    counts["documents"],
+                    counts["kept"],
+                    sum(counts["dropped"].values()),
+                    counts["unreadable"],
+                    counts["kept_characters"],
                 )
             ),
-        ]
-        for name, tally in largest[:MAX_SOURCES_SHOWN]
+        )
+        for name, counts in largest[:MAX_SHOWN]
     ]
+    columns = (first, "documents", "kept", "dropped", "unreadable", "characters kept")
+    return [markdown_table(columns, rows)] if rows else []
 
 
-def _table(headings: list[str], rows: list[list[str]]) -> list[str]:
-    cells = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
-    return [
-        *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells),
-        "",
+def _lists(figures: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    found = figures.get("private", {})
+    yield "Personal data and secrets", [f"{kind}: {count:,}" for kind, count in found.items()]
+    found = figures["duplicates"]["largest"][:MAX_SHOWN]
+    yield (
+        "Largest clusters of duplicates",
+        [f"{row['size']:,} documents like {markdown_text(row['id'])}" for row in found],
+    )
+    found = figures["evaluation_hits"][:MAX_SHOWN]
+    yield (
+        "Evaluation items found",
+        [f"{markdown_text(row['item'])}: {row['documents']:,} documents" for row in found],
+    )
+    found = figures["changes"].items()
+    yield (
+        "Documents changed",
+        [f"{kind}: {change['documents']:,}" for kind, change in found],
+    )
+    found = figures["encodings"].items()
+    yield "Encodings of the sources", [f"{name}: {count:,}" for name, count in found]
+    places = figures["unreadable_places"]
+    lines = [
+        f"{markdown_text(mark['place'])}: {markdown_text(mark['reason'])}"
+        for mark in places[:MAX_SHOWN]
     ]
+    yield "Unreadable", lines + ["…"] * (figures["unreadable"] > MAX_SHOWN)
+    yield (
+        "Samples of what was dropped",
+        [
+            f"{rule} = {shown_value(sample['value'])} (threshold "
+            f"{shown_value(sample['threshold'])}), {sample['language']}, "
+            f"{markdown_text(sample['id'])}: {_beginning(sample)}"
+            for rule, samples in figures["samples_of_dropped"].items()
+            for sample in samples[:SAMPLES_SHOWN]
+        ],
+    )
+
+
+def _beginning(sample: Mapping[str, Any]) -> str:
+    text = " ".join(sample["text"].split())
+    cut = "…" if len(text) > SAMPLE_CHARACTERS or sample["characters"] > len(sample["text"]) else ""
+    return markdown_text(text[:SAMPLE_CHARACTERS]) + cut

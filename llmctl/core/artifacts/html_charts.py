@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from llmctl.core.artifacts.html_text import escape, number
+from llmctl.core.artifacts.html_text import escape, number, share_text
 
 MAX_POINTS = 400
 NUM_TICKS = 5
@@ -53,6 +53,33 @@ class BarChart:
 
     bars: Sequence[Bar]
     unit: str = ""
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a whole.
+
+    Attributes:
+        label: What it is.
+        value: How large it is; not negative.
+        kind: The colour: of what the chart is about, of the rest, or of what needs attention.
+    """
+
+    label: str
+    value: float
+    kind: Literal["main", "other", "warning"] = "other"
+
+
+@dataclass(frozen=True)
+class PartsBar:
+    """A whole as one bar of its parts, with their values and shares.
+
+    Attributes:
+        caption: What to read from it.
+    """
+
+    parts: Sequence[Part]
     caption: str = ""
 
 
@@ -125,6 +152,32 @@ def _bar(bar: Bar, longest: float) -> str:
         f"<div{main}><dt>{escape(bar.label)}</dt>"
         f'<dd><svg aria-hidden="true"><rect width="{bar.value * share:.2f}%" height="100%" '
         f'rx="3"/>{whisker}</svg><span><b>{number(bar.value)}</b>{spread}</span></dd></div>'
+    )
+
+
+def draw_parts(bar: PartsBar) -> str:
+    """Return the bar as a figure element.
+
+    Raises:
+        ValueError: A value is negative or not finite, or all are 0.
+    """
+    values = [part.value for part in bar.parts]
+    whole = sum(values)
+    if not math.isfinite(whole) or whole <= 0 or min(values) < 0:
+        raise ValueError(f"a bar of parts needs finite values of at least 0, got {values}")
+    pieces = "".join(
+        f'<span class="{part.kind}" style="flex-grow:{part.value / whole:.6f}"></span>'
+        for part in bar.parts
+        if part.value
+    )
+    items = "".join(
+        f'<li class="{part.kind}"><b>{number(part.value)}</b> {escape(part.label)} '
+        f"<small>{share_text(part.value / whole)}</small></li>"
+        for part in bar.parts
+    )
+    return (
+        f'<figure class="parts"><div aria-hidden="true">{pieces}</div><ul>{items}</ul>'
+        f"{_caption(bar.caption)}</figure>"
     )
 
 

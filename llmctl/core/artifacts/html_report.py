@@ -12,9 +12,17 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from llmctl.core.artifacts.html_charts import BarChart, LineChart, draw_bars, draw_lines
+from llmctl.core.artifacts.html_charts import (
+    BarChart,
+    LineChart,
+    PartsBar,
+    draw_bars,
+    draw_lines,
+    draw_parts,
+)
 from llmctl.core.artifacts.html_heat_maps import HeatMaps, draw_heat_maps
-from llmctl.core.artifacts.html_text import escape
+from llmctl.core.artifacts.html_histograms import Histograms, draw_histograms
+from llmctl.core.artifacts.html_text import escape, invisible_written_out
 
 # Even a page that was tampered with loads nothing and runs nothing.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -110,6 +118,41 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class Change:
+    """A stretch of a text before and after it was changed.
+
+    Attributes:
+        label: Where it comes from.
+        before: What stands in front of the change.
+        deleted: What was there.
+        inserted: What is there now.
+        after: What follows.
+        detail: A figure beside the label.
+        language: As in a sample.
+    """
+
+    label: str
+    before: str
+    deleted: str
+    inserted: str
+    after: str
+    detail: str = ""
+    language: str = ""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Changes one below the other; characters that nobody sees are written out in them.
+
+    Attributes:
+        title: Above them.
+    """
+
+    changes: Sequence[Change]
+    title: str = ""
+
+
+@dataclass(frozen=True)
 class Note:
     """Something to know before trusting the rest."""
 
@@ -117,7 +160,37 @@ class Note:
     kind: Literal["note", "warning"] = "note"
 
 
-Block = Heading | Paragraph | KeyFigures | Table | BarChart | LineChart | HeatMaps | Samples | Note
+@dataclass(frozen=True)
+class Fold:
+    """Blocks behind their title until a reader opens it: for what is long and rarely read.
+
+    Attributes:
+        title: What is behind it.
+        detail: A figure beside it.
+        is_open: Whether it is open from the start.
+    """
+
+    title: str
+    blocks: Sequence[Block]
+    detail: str = ""
+    is_open: bool = False
+
+
+Block = (
+    Heading
+    | Paragraph
+    | KeyFigures
+    | Table
+    | BarChart
+    | PartsBar
+    | LineChart
+    | HeatMaps
+    | Histograms
+    | Samples
+    | Changes
+    | Note
+    | Fold
+)
 
 
 @dataclass(frozen=True)
@@ -185,14 +258,24 @@ def _draw(block: Block) -> str:
             return _table(block)
         case BarChart():
             return draw_bars(block)
+        case PartsBar():
+            return draw_parts(block)
         case LineChart():
             return draw_lines(block)
         case HeatMaps():
             return draw_heat_maps(block)
+        case Histograms():
+            return draw_histograms(block)
         case Samples():
             return _samples(block)
+        case Changes():
+            title = f"<h3>{escape(block.title)}</h3>" if block.title else ""
+            items = "".join(f"<li>{_change(change)}</li>" for change in block.changes)
+            return f'<div class="samples changes">{title}<ul>{items}</ul></div>'
         case Note():
             return f'<p class="{block.kind}" role="note">{escape(block.text)}</p>'
+        case Fold():
+            return _fold(block)
 
 
 def _key_figure(figure: KeyFigure) -> str:
@@ -237,10 +320,32 @@ def _samples(block: Samples) -> str:
 
 
 def _sample(sample: Sample) -> str:
-    language = f' lang="{escape(sample.language)}"' if sample.language else ""
-    detail = f"<span>{escape(sample.detail)}</span>" if sample.detail else ""
     prompt = f"<em>{escape(sample.prompt)}</em>" if sample.prompt else ""
+    return _labelled(sample, prompt + escape(sample.text))
+
+
+def _change(change: Change) -> str:
+    deleted, inserted = (
+        f"<{tag}>{invisible_written_out(text)}</{tag}>" if text else ""
+        for tag, text in (("del", change.deleted), ("ins", change.inserted))
+    )
+    return _labelled(change, f"{escape(change.before)}{deleted}{inserted}{escape(change.after)}")
+
+
+def _labelled(shown: Sample | Change, text: str) -> str:
+    language = f' lang="{escape(shown.language)}"' if shown.language else ""
+    detail = f"<span>{escape(shown.detail)}</span>" if shown.detail else ""
     return (
-        f'<p class="label"><b>{escape(sample.label)}</b>{detail}</p>'
-        f'<p class="text" dir="auto"{language}>{prompt}{escape(sample.text)}</p>'
+        f'<p class="label"><b>{escape(shown.label)}</b>{detail}</p>'
+        f'<p class="text" dir="auto"{language}>{text}</p>'
+    )
+
+
+def _fold(fold: Fold) -> str:
+    detail = f"<span>{escape(fold.detail)}</span>" if fold.detail else ""
+    is_open = ' open="open"' if fold.is_open else ""
+    blocks = "".join(map(_draw, fold.blocks))
+    return (
+        f"<details{is_open}><summary><b>{escape(fold.title)}</b>{detail}</summary>"
+        f"{blocks}</details>"
     )

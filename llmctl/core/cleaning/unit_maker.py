@@ -8,10 +8,14 @@ mix) is decided later, on the fingerprints and the index of all units.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from llmctl.core import atomic
 from llmctl.core.artifacts.corpus import read_corpus_file
@@ -273,14 +277,12 @@ class DrawCollector:
         self._sources = sources
         self._num_wanted = num_wanted
 
-    def __call__(self, job: UnitJob, advance: Callable[[int, int], None]) -> tuple[int, list[int]]:
-        """Return how many documents there are, and the lowest draws among them, sorted."""
-        draws: list[int] = []
-        num_documents = 0
-        for item in _read(job, self._sources, advance):
-            draws.append(_drawn(item))
-            num_documents += 1
-            if len(draws) > 2 * self._num_wanted + 1000:
-                draws = sorted(draws)[: self._num_wanted]
+    def __call__(
+        self, job: UnitJob, advance: Callable[[int, int], None]
+    ) -> tuple[NDArray[np.uint64], int]:
+        """Return the lowest draws of the unit's documents, and how many documents it has."""
+        if job.earlier is not None:
+            return np.empty(0, np.uint64), 0
+        draws = array("Q", map(_drawn, _read(job, self._sources, advance)))
         _remove(job.piece)
-        return num_documents, sorted(draws)[: self._num_wanted]
+        return np.sort(np.array(draws, np.uint64))[: self._num_wanted], len(draws)

@@ -13,17 +13,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from llmctl.core import atomic
 from llmctl.core.artifacts.corpus import CorpusWriter, corpus_files
-from llmctl.core.artifacts.corpus_report import CorpusReport, large_shares
+from llmctl.core.artifacts.corpus_report import (
+    WARNED_SHARE,
+    CorpusOrigin,
+    write_corpus_report,
+)
 from llmctl.core.artifacts.corpus_tally import CorpusTally
 from llmctl.core.artifacts.documents import KNOWN_KINDS
 from llmctl.core.artifacts.evaluation_items import read_items
-from llmctl.core.artifacts.sources import Source
+from llmctl.core.artifacts.large_shares import large_shares
+from llmctl.core.artifacts.sources import Source, printable
 from llmctl.core.clean_plan import CleanPlan, CleanSettings, Shard
 from llmctl.core.cleaning.decisions import Decisions, decide
+from llmctl.core.cleaning.fingerprinting import EarlierCorpus
 from llmctl.core.cleaning.job_runner import JobRunner
+from llmctl.core.cleaning.mixing import CHARACTERS_RULE, WEIGHT_RULE, Sampler
 from llmctl.core.cleaning.unit_files import UnitFiles, UnitIndex
 from llmctl.core.cleaning.unit_maker import DrawCollector, UnitJob, UnitMaker, UnitSetting
 from llmctl.core.cleaning.unit_planner import UNIT_BYTES, UnitPlanner
@@ -35,7 +43,7 @@ from llmctl.core.text.contamination import EvaluationIndex
 from llmctl.core.workspace import Workspace
 
 EARLIER_PREFIX = "earlier-"
-WARNING_SHARE = 0.5
+MEANT_TO_DROP = frozenset({WEIGHT_RULE, CHARACTERS_RULE, "languages"})
 _PLACES_SHOWN = 3
 
 
@@ -69,8 +77,8 @@ def clean(
         workspace.refuse_shards()
         names = work.make_units()
         work.refuse_unreadable(names)
-        report = work.write_corpus(names, work.decide(names))
-    return workspace.publish(report.counts())
+        tally = work.write_corpus(work.decide(names))
+    return workspace.publish(_counts(tally))
 
 
 def clean_shard(
@@ -167,15 +175,13 @@ class _Work:
         wanted = self._plan.sample
         if wanted is None:
             return None
-        draws: list[int] = []
-        self._num_seen = 0
-        jobs = self._jobs()
-        for _, (num_seen, lowest) in self._runner.run(
-            "draw the sample", self._num_bytes, jobs, DrawCollector, self._sources, wanted
+        sampler = Sampler(wanted)
+        for _, (draws, num_documents) in self._runner.run(
+            "draw the sample", self._num_bytes, self._jobs(), DrawCollector, self._sources, wanted
         ):
-            self._num_seen += num_seen
-            draws = sorted([*draws, *lowest])[:wanted]
-        return draws[-1] if draws else None
+            sampler.merge(draws, num_documents)
+        self._num_seen = sampler.num_seen
+        return sampler.threshold
 
     def _refuse_changed(self) -> None:
         """Compare the inputs with their digests once more, now that they have been read."""
@@ -215,39 +221,59 @@ class _Work:
         scratch = self._workspace.path / "scratch"
         atomic.remove_tree(scratch)
         scratch.mkdir()
-        return decide(self._plan, self._workspace.units, names, scratch, self._progress)
+        units = [self._unit(name) for name in names if not name.startswith(EARLIER_PREFIX)]
+        earlier = [
+            EarlierCorpus(
+                printable(name),
+                tuple(
+                    self._unit(unit).fingerprints
+                    for unit in names
+                    if unit.startswith(f"{EARLIER_PREFIX}{position:03d}-")
+                ),
+            )
+            for position, name in enumerate(self._plan.duplicates.against)
+        ]
+        sources = [source.name for source in self._sources]
+        return decide(self._plan, units, sources, earlier, scratch, self._progress)
 
-    def write_corpus(self, names: Sequence[str], decisions: Decisions) -> CorpusReport:
-        """Write the parts, and put them together."""
+    def _unit(self, name: str) -> UnitFiles:
+        return UnitFiles(self._workspace.units, name)
+
+    def write_corpus(self, decisions: Decisions) -> CorpusTally:
+        """Write the parts, put them together, and account for them."""
         parts = self._workspace.path / "parts"
         parts.mkdir(exist_ok=True)
-        jobs = decisions.jobs()
         arguments = (self._workspace.units, parts, decisions.boilerplate)
-        for _ in self._runner.run("write", None, jobs, PartWriter, *arguments):
+        for _ in self._runner.run("write", None, decisions.jobs(), PartWriter, *arguments):
             pass
-        written = [name for name in names if not name.startswith(EARLIER_PREFIX)]
         tally = CorpusTally()
         result = self._workspace.result
         with CorpusWriter(result, self._settings.num_workers) as writer:
-            for name in written:
+            for unit in decisions.units:
                 self._progress.check()
-                part = PartFiles(parts, name)
+                part = PartFiles(parts, unit.name)
                 account = PartAccount.read(part.account)
                 writer.add_kept(part.documents, account.num_document_bytes)
                 writer.add_dropped(part.dropped, account.num_dropped_bytes)
                 tally.merge(account.tally)
-        decisions.write_pairs(result)
+        # Conservation: what was read is what was kept, dropped or marked.
+        num_records = sum(UnitIndex.read(unit.index).num_records for unit in decisions.units)
+        assert tally.all.total == num_records, (tally.all, num_records)
         self._check_shares(tally)
-        report = CorpusReport(tally, self._plan, sample_of=self._num_seen)
-        report.write(result)
-        return report
+        decisions.write_pairs(result)
+        origin = CorpusOrigin(
+            self._plan, self._workspace.target.name, self._num_seen, MEANT_TO_DROP
+        )
+        write_corpus_report(result, tally, origin)
+        return tally
 
     def _check_shares(self, tally: CorpusTally) -> None:
         """Warn where one rule dropped much of a language or a source, or refuse it."""
         bound = self._plan.max_drop
-        found = large_shares(tally, WARNING_SHARE if bound is None else bound)
+        found = large_shares(tally, WARNED_SHARE if bound is None else bound, meant=MEANT_TO_DROP)
         lines = [
-            f"{share.rule} dropped {share.count} of {share.total} documents {share.where}"
+            f"{share.rule} dropped {share.count} of {share.total} documents in "
+            f"{share.name or 'all'}"
             for share in found
         ]
         if bound is not None and lines:
@@ -262,11 +288,20 @@ class _Work:
                 "they look sound"
             )
         if not tally.all.kept:
-            dropped = ", ".join(f"{rule} {count}" for rule, count in tally.all.dropped.most_common())
+            dropped = ", ".join(f"{rule} {count}" for rule, count in tally.all.by_rule())
             raise DataError(
                 f"no document is left: all {tally.all.total} were dropped ({dropped}); "
                 "loosen these rules of `clean`, or give it other inputs"
             )
+
+
+def _counts(tally: CorpusTally) -> dict[str, Any]:
+    return {
+        **tally.all.as_json(),
+        "languages": {
+            language: counts.kept for language, counts in tally.languages.items() if counts.kept
+        },
+    }
 
 
 def _warn_of_left_out(sources: Sequence[Source], progress: Progress) -> None:
