@@ -8,9 +8,7 @@ them, and the corpus is written in the order of the input.
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,14 +26,16 @@ from llmctl.core.artifacts.documents import (
     json_bytes,
     to_line,
 )
+from llmctl.core.artifacts.duplicate_pairs import DuplicatePair
 from llmctl.core.artifacts.sources import Source
 from llmctl.core.artifacts.streams import read_lines
 from llmctl.core.clean_plan import CleanPlan
+from llmctl.core.cleaning.duplicates import resolve
+from llmctl.core.cleaning.fingerprinting import write_fingerprints
 from llmctl.core.errors import DataError
 from llmctl.core.manifest import Manifest
 from llmctl.core.progress import Progress
 from llmctl.core.text.language import UNKNOWN, language_of
-from llmctl.core.text.near_duplicates import Duplicate, DuplicateIndex
 from llmctl.core.text.profiles import rules_for
 from llmctl.core.text.quality import judge
 from llmctl.core.text.repair import repair
@@ -75,11 +75,13 @@ def clean(
     _warn_of_left_out(sources, progress)
     with atomic.storage_errors(workspace.path):
         units = _judge_sources(plan, sources, workspace, progress)
-        with _Texts(workspace.path) as texts:
-            intake = _take_in(plan, units, texts, progress)
+        with tempfile.TemporaryDirectory(dir=workspace.path) as scratch:
+            intake = _Intake()
+            fingerprints = _take_in(plan, units, intake, Path(scratch), progress)
             _refuse_unreadable(plan, sources, intake, progress)
-            duplicates = intake.index.resolve(texts.text, between=progress.check)
-            report = _write_corpus(plan, units, texts, duplicates, workspace.result, progress)
+            found = resolve(fingerprints, plan.duplicates, Path(scratch), progress.check)
+            duplicates = found.of_documents(0, intake.num_records).dropped
+        report = _write_corpus(plan, units, duplicates, workspace.result, progress)
     # Conservation: what was read is what was kept, dropped or marked.
     assert report.all.total == intake.num_records, (report.all, intake.num_records)
     _warn_of_large_shares(report, progress)
@@ -192,68 +194,37 @@ def _document(record: _Record) -> Document:
     return Document(*(record[name] for name in ("id", "source", "language", "text", "meta")))
 
 
-class _Texts:
-    """The ids and texts of the documents that no rule dropped, on the disk, by number."""
-
-    def __init__(self, directory: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115
-        self._ends = array("Q", [0])
-
-    def __enter__(self) -> _Texts:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._file.close()
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def add(self, identifier: str, text: str) -> None:
-        self._ends.append(self._ends[-1] + self._file.write(json_bytes([identifier, text])))
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def id(self, number: int) -> str:
-        return self._entry(number)[0]
-
-    def text(self, number: int) -> str:
-        return self._entry(number)[1]
-
-    def _entry(self, number: int) -> list[str]:
-        start, end = self._ends[number], self._ends[number + 1]
-        return orjson.loads(os.pread(self._file.fileno(), end - start, start))
-
-
 @dataclass
 class _Intake:
     """What the units hold, all together."""
 
-    index: DuplicateIndex
     num_records: int = 0
     num_unreadable: int = 0
     places: list[str] = field(default_factory=list[str])
 
 
-def _take_in(plan: CleanPlan, units: Sequence[Path], texts: _Texts, progress: Progress) -> _Intake:
+def _take_in(
+    plan: CleanPlan, units: Sequence[Path], intake: _Intake, scratch: Path, progress: Progress
+) -> tuple[Path, ...]:
     """Count all records and fingerprint the documents that no rule dropped."""
-    intake = _Intake(DuplicateIndex(plan.duplicates.similarity))
+
+    def compared() -> Iterator[tuple[str, str]]:
+        for record in _records(units):
+            intake.num_records += 1
+            progress.advance()
+            if intake.num_records % _CHECK_EVERY == 0:
+                progress.check()
+            if "unreadable" in record:
+                intake.num_unreadable += 1
+                if len(intake.places) < _PLACES_SHOWN:
+                    intake.places.append(f"{record['unreadable']}: {record['reason']}")
+            elif "rule" not in record:
+                yield record["id"], record["text"]
+
     progress.begin("find duplicates", unit="documents")
-    for record in _records(units):
-        intake.num_records += 1
-        progress.advance()
-        if intake.num_records % _CHECK_EVERY == 0:
-            progress.check()
-        if "unreadable" in record:
-            intake.num_unreadable += 1
-            if len(intake.places) < _PLACES_SHOWN:
-                intake.places.append(f"{record['unreadable']}: {record['reason']}")
-        elif "rule" not in record:
-            texts.add(record["id"], record["text"])
-            intake.index.add(record["text"])
-    texts.flush()
+    fingerprints = write_fingerprints(compared(), plan.duplicates, scratch / "fingerprints")
     progress.end()
-    return intake
+    return fingerprints
 
 
 def _refuse_unreadable(
@@ -283,8 +254,7 @@ def _refuse_unreadable(
 def _write_corpus(
     plan: CleanPlan,
     units: Sequence[Path],
-    texts: _Texts,
-    duplicates: Mapping[int, Duplicate],
+    duplicates: Mapping[int, DuplicatePair],
     directory: Path,
     progress: Progress,
 ) -> CorpusReport:
@@ -302,7 +272,7 @@ def _write_corpus(
             if "rule" in record:
                 verdict: _Record = {name: record[name] for name in ("rule", "value", "threshold")}
             else:
-                verdict = _verdict(plan, texts, duplicates.get(number))
+                verdict = _verdict(plan, duplicates.get(number))
                 number += 1
             if verdict:
                 writer.drop(document, **verdict)
@@ -314,15 +284,15 @@ def _write_corpus(
     return report
 
 
-def _verdict(plan: CleanPlan, texts: _Texts, duplicate: Duplicate | None) -> _Record:
+def _verdict(plan: CleanPlan, duplicate: DuplicatePair | None) -> _Record:
     if duplicate is None:
         return {}
     return {
-        "rule": EXACT_DUPLICATE if duplicate.is_exact else NEAR_DUPLICATE,
+        "rule": EXACT_DUPLICATE if duplicate.exact else NEAR_DUPLICATE,
         "value": round(duplicate.similarity, 4),
-        "threshold": 1.0 if duplicate.is_exact else plan.duplicates.similarity,
-        "duplicate_of": texts.id(duplicate.survivor),
-        "cluster": texts.id(duplicate.cluster),
+        "threshold": 1.0 if duplicate.exact else plan.duplicates.similarity,
+        "duplicate_of": duplicate.duplicate_of,
+        "cluster": duplicate.cluster,
     }
 
 
