@@ -1,227 +1,118 @@
-"""Which documents say what another one says already.
+"""How alike two documents are, and which pairs are worth comparing.
 
-Two documents are exact duplicates when they are equal but for case, width and white space,
-and near duplicates when their sets of shingles (five words in a row, or five characters in
-scripts without spaces) have a Jaccard similarity of at least the threshold. MinHash finds
-the candidates (Broder 1997, "On the resemblance and containment of documents"; banding as
-in Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", section 3.4), and each is then
-verified on the sets themselves: a document is dropped only beside a longer or earlier one
-that is kept and really is so alike. Chains (A like B, B like C) merge nothing.
+Documents are compared by their sets of shingles (`shingles.shingle_sets`), by Jaccard
+similarity or by containment. For Jaccard, MinHash finds the candidates (Broder 1997, "On
+the resemblance and containment of documents"; banding as in Leskovec, Rajaraman, Ullman,
+"Mining of Massive Datasets", section 3.4). A short document inside a long one is not very
+similar to it, so MinHash would miss it: for containment the candidates are all documents
+that hold one of a few shingles drawn from the other, its anchors.
 
-Shapes: N documents, W words, S shingles, H hash functions.
+Shapes: N documents, S shingles of all, H hash functions, B bands.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
-from llmctl.core.text.words import folded, words
+from llmctl.core.text.shingles import Ends, Hashes, ShingleHashes, mixed
 
-NUM_HASHES = 128
-SHINGLE_WORDS = 5
+NUM_HASHES = 112
 MIN_RECALL = 0.99
+MAX_ANCHORS = 64
 
-Hashes = npt.NDArray[np.uint64]
-Signatures = npt.NDArray[np.uint16]
+Measure = Literal["jaccard", "containment"]
+Signatures = NDArray[np.uint16]
 
-_BATCH_WORDS = 1 << 14
-_PIECE_CHARACTERS = 1 << 20
-_MAX_KNOWN_WORDS = 1 << 20
+_BLOCK_SHINGLES = 1 << 14
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-# An estimate from a signature is too low by more once in a thousand.
+# An estimate is too low by more once in a thousand.
 _ESTIMATE_DEVIATIONS = 3.0
-# Keeps a boilerplate that half of the documents share from making the search quadratic.
-_MAX_SURVIVORS_IN_BUCKET = 256
-_KEPT_SHINGLES = 1 << 23
+_SAMPLED_SHINGLES = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Duplicate:
-    """Why a document is dropped.
+def similarity(first: ShingleHashes, second: ShingleHashes, measure: Measure) -> float:
+    """Return how alike two sets are, each sorted and without repeats; 0 with an empty one.
 
-    Attributes:
-        survivor: Number of the document that it repeats.
-        similarity: Their Jaccard similarity; 1 for an exact duplicate.
-        cluster: Number of the kept document that stands for it; differs from `survivor`
-            where that one was itself dropped for a third.
-        is_exact: Whether they are equal but for case, width and white space.
+    Jaccard is |A ∩ B| / |A ∪ B|, containment |A ∩ B| / |A|: how much of the first is in the
+    second, so that what is dropped for it would be lost by at most the rest.
     """
-
-    survivor: int
-    similarity: float
-    cluster: int
-    is_exact: bool
-
-
-def find_duplicates(texts: Sequence[str], threshold: float | None) -> dict[int, Duplicate]:
-    """Return the documents to drop, by their number; see `DuplicateIndex`."""
-    index = DuplicateIndex(threshold)
-    for text in texts:
-        index.add(text)
-    return index.resolve(texts.__getitem__)
+    if not len(first) or not len(second):
+        return 0.0
+    if measure == "containment":
+        return _num_common(first, second) / len(first)
+    if len(first) > len(second):
+        first, second = second, first
+    num_common = _num_common(first, second)
+    return num_common / (len(first) + len(second) - num_common)
 
 
-class DuplicateIndex:
-    """Fingerprints of documents, and from them the duplicates.
+def may_reach(
+    first: ShingleHashes, second: ShingleHashes, measure: Measure, threshold: float
+) -> bool:
+    """Return False where sizes or a sample rule out that two sets are so alike.
 
-    Holds about 300 bytes for a document, whatever its length.
+    The smallest hashes of a set are a sample of it without bias. A pair at the threshold
+    is ruled out by the sample once in a thousand.
+    """
+    least = threshold
+    if measure == "jaccard":
+        if len(first) > len(second):
+            first, second = second, first
+        if len(first) < threshold * len(second):
+            return False
+        least = threshold / (1 + threshold) * (1 + len(second) / max(1, len(first)))
+    if len(first) <= 2 * _SAMPLED_SHINGLES or least >= 1:
+        return True
+    share = _num_common(first[:_SAMPLED_SHINGLES], second) / _SAMPLED_SHINGLES
+    deviation = math.sqrt(least * (1 - least) / _SAMPLED_SHINGLES)
+    return share >= least - _ESTIMATE_DEVIATIONS * deviation
+
+
+def _num_common(first: ShingleHashes, second: ShingleHashes) -> int:
+    places = np.searchsorted(second, first)
+    places[places == len(second)] = 0
+    return int(np.count_nonzero(second[places] == first))
+
+
+def likely(signature_H: Signatures, others_NH: Signatures, threshold: float) -> NDArray[np.bool_]:
+    """Return which signatures do not rule out a Jaccard similarity, shape (N,)."""
+    estimates = (others_NH == signature_H).mean(axis=1)
+    deviation = math.sqrt(threshold * (1 - threshold) / NUM_HASHES)
+    return estimates >= threshold - _ESTIMATE_DEVIATIONS * deviation
+
+
+def signatures(sets_S: ShingleHashes, ends_N: Ends) -> Signatures:
+    """Return the MinHash signatures of documents, shape (N, H).
+
+    The low 16 bits of each minimum of `factor * shingle + shift` modulo 2^32; all ones for
+    a document without shingles. Shingles are hashes already, so that linear functions,
+    which permute the 32-bit numbers, are as good as random ones.
 
     Args:
-        threshold: Least Jaccard similarity of near duplicates; None finds exact ones only.
+        sets_S: Shingles, a document after the other.
+        ends_N: Where each document ends.
     """
-
-    def __init__(self, threshold: float | None) -> None:
-        self.threshold = threshold
-        self._digests = bytearray()
-        self._lengths: list[int] = []
-        self._signatures: list[Signatures] = []
-        self._waiting: list[Hashes] = []
-        self._waiting_words = 0
-
-    def __len__(self) -> int:
-        return len(self._lengths)
-
-    def add(self, text: str) -> None:
-        """Take in the next document; the first has number 0."""
-        plain = " ".join(folded(text).split())
-        self._digests += hashlib.blake2b(plain.encode("utf-8", "replace"), digest_size=16).digest()
-        self._lengths.append(len(text))
-        if self.threshold is None:
-            return
-        self._waiting.append(word_hashes(text))
-        self._waiting_words += len(self._waiting[-1])
-        if self._waiting_words >= _BATCH_WORDS:
-            self._sign()
-
-    def _sign(self) -> None:
-        if self._waiting:
-            self._signatures.append(signatures_NH(self._waiting))
-            self._waiting, self._waiting_words = [], 0
-
-    def resolve(
-        self, text_of: Callable[[int], str], between: Callable[[], object] = lambda: None
-    ) -> dict[int, Duplicate]:
-        """Decide which documents to drop.
-
-        Of duplicates the longest stays, of equally long ones the first.
-
-        Args:
-            text_of: Gives a document's text again; asked for candidates only.
-            between: Called between documents, and may raise to end early.
-        """
-        exact = self._exact_survivors()
-        near: dict[int, tuple[int, float]] = {}
-        if self.threshold is not None and len(self):
-            self._sign()
-            near = self._near_survivors(exact, self.threshold, text_of, between)
-        found: dict[int, Duplicate] = {}
-        for number, twin in enumerate(exact.tolist()):
-            if twin != number:
-                cluster = near[twin][0] if twin in near else twin
-                found[number] = Duplicate(twin, 1.0, cluster, is_exact=True)
-            elif number in near:
-                survivor, similarity = near[number]
-                found[number] = Duplicate(survivor, similarity, survivor, is_exact=False)
-        return found
-
-    def _ranked(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Order documents by who survives: the longest first, then the earliest."""
-        lengths = np.array(self._lengths, dtype=np.int64)[numbers]
-        return numbers[np.lexsort((numbers, -lengths))]
-
-    def _exact_survivors(self) -> npt.NDArray[np.int64]:
-        """Return for each document the number of the one that stands for its digest."""
-        ranked = self._ranked(np.arange(len(self)))
-        digests = np.frombuffer(bytes(self._digests), dtype="V16")
-        _, first, group = np.unique(digests[ranked], return_index=True, return_inverse=True)
-        survivors = np.empty(len(self), dtype=np.int64)
-        survivors[ranked] = ranked[first[group]]
-        return survivors
-
-    def _near_survivors(
-        self,
-        exact: npt.NDArray[np.int64],
-        threshold: float,
-        text_of: Callable[[int], str],
-        between: Callable[[], object],
-    ) -> dict[int, tuple[int, float]]:
-        signatures = np.concatenate(self._signatures)
-        # A document without words has no shingles, so nothing to compare.
-        candidates = np.flatnonzero(exact == np.arange(len(self)))
-        candidates = candidates[signatures[candidates].any(axis=1)]
-        buckets_of = _shared_buckets(signatures, candidates, threshold)
-        sets = _ShingleSets(text_of)
-        found: dict[int, tuple[int, float]] = {}
-        survivors: defaultdict[int, list[int]] = defaultdict(list)
-        ranked = self._ranked(np.array(sorted(buckets_of), dtype=np.int64)).tolist()
-        for rank, number in enumerate(ranked):
-            between()
-            # Sorted by rank, so that the first that is alike is the one to keep.
-            ranks = sorted({r for bucket in buckets_of[number] for r in survivors[bucket]})
-            for other in _likely(signatures, number, [ranked[r] for r in ranks], threshold):
-                similarity = jaccard(sets.of(number), sets.of(other))
-                if similarity >= threshold:
-                    found[number] = (other, similarity)
-                    break
-            else:
-                for bucket in buckets_of[number]:
-                    if len(survivors[bucket]) < _MAX_SURVIVORS_IN_BUCKET:
-                        survivors[bucket].append(rank)
-        return found
-
-
-class _ShingleSets:
-    """The shingles of documents lately compared, up to a number of shingles in all."""
-
-    def __init__(self, text_of: Callable[[int], str]) -> None:
-        self._text_of = text_of
-        self._kept: dict[int, Hashes] = {}
-        self._num_kept = 0
-
-    def of(self, number: int) -> Hashes:
-        if number not in self._kept:
-            found = np.unique(shingles(word_hashes(self._text_of(number))))
-            self._kept[number] = found
-            self._num_kept += len(found)
-            while self._num_kept > _KEPT_SHINGLES and len(self._kept) > 1:
-                self._num_kept -= len(self._kept.pop(next(iter(self._kept))))
-        return self._kept[number]
-
-
-def _likely(signatures: Signatures, number: int, others: list[int], threshold: float) -> list[int]:
-    """Return those of `others` whose signature does not rule out the threshold."""
-    if not others:
-        return []
-    estimates = (signatures[others] == signatures[number]).mean(axis=1)
-    deviation = math.sqrt(threshold * (1 - threshold) / NUM_HASHES)
-    likely = np.flatnonzero(estimates >= threshold - _ESTIMATE_DEVIATIONS * deviation)
-    return [others[position] for position in likely]
-
-
-def _shared_buckets(
-    signatures: Signatures, numbers: npt.NDArray[np.int64], threshold: float
-) -> dict[int, list[int]]:
-    """Return the buckets of each document that shares one with another document."""
-    num_rows = band_rows(threshold)
-    buckets_of: defaultdict[int, list[int]] = defaultdict(list)
-    num_buckets = 0
-    for start in range(0, NUM_HASHES - num_rows + 1, num_rows):
-        keys = np.zeros(len(numbers), dtype=np.uint64)
-        for column in range(start, start + num_rows):
-            keys = _mixed(keys * _MULTIPLIER + signatures[numbers, column])
-        _, bucket, size = np.unique(keys, return_inverse=True, return_counts=True)
-        shared = np.flatnonzero(size[bucket] > 1)
-        for number, key in zip(numbers[shared].tolist(), bucket[shared].tolist(), strict=True):
-            buckets_of[number].append(num_buckets + key)
-        num_buckets += len(size)
-    return buckets_of
+    starts_N = np.concatenate([[0], ends_N[:-1]]) if len(ends_N) else ends_N
+    minima_HN = np.full((NUM_HASHES, len(ends_N)), 0xFFFFFFFF, dtype=np.uint32)
+    filled = np.flatnonzero(ends_N > starts_N)
+    starts, stops = starts_N[filled], ends_N[filled]
+    for start in range(0, len(sets_S), _BLOCK_SHINGLES):
+        block = sets_S[start : start + _BLOCK_SHINGLES]
+        first = int(np.searchsorted(stops, start, side="right"))
+        last = int(np.searchsorted(starts, start + len(block)))
+        segments = np.maximum(starts[first:last] - start, 0)
+        columns = filled[first:last]
+        values = np.empty_like(block)
+        for function, (factor, shift) in enumerate(zip(_FACTORS, _SHIFTS, strict=True)):
+            np.multiply(block, factor, out=values)
+            np.add(values, shift, out=values)
+            row_N = minima_HN[function]
+            row_N[columns] = np.minimum(row_N[columns], np.minimum.reduceat(values, segments))
+    return np.ascontiguousarray(minima_HN.astype(np.uint16).T)
 
 
 def band_rows(threshold: float) -> int:
@@ -239,81 +130,40 @@ def band_rows(threshold: float) -> int:
     return rows
 
 
-def jaccard(first: Hashes, second: Hashes) -> float:
-    """Return |A ∩ B| / |A ∪ B| of two sorted arrays without repeats, 0 for two empty ones."""
-    num_common = len(np.intersect1d(first, second, assume_unique=True))
-    num_all = len(first) + len(second) - num_common
-    return num_common / num_all if num_all else 0.0
+def band_keys(signatures_NH: Signatures, threshold: float) -> Hashes:
+    """Return a key for each band of each document, shape (N, B).
 
-
-class _WordTable(dict[str, int]):
-    """Words and their hashes, each computed once."""
-
-    def __missing__(self, word: str) -> int:
-        digest = hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest()
-        self[word] = value = int.from_bytes(digest, "little")
-        return value
-
-
-_word_table = _WordTable()
-
-
-def word_hashes(text: str) -> Hashes:
-    """Return a 64-bit hash of each word, shape (W,); the same in every process."""
-    if len(_word_table) > _MAX_KNOWN_WORDS:
-        _word_table.clear()
-    # In pieces, as a list of all words of a book takes twenty times its text.
-    pieces = [
-        np.fromiter(map(_word_table.__getitem__, found), dtype=np.uint64, count=len(found))
-        for start in range(0, len(text), _PIECE_CHARACTERS)
-        for found in [words(text[start : start + _PIECE_CHARACTERS])]
-    ]
-    return np.concatenate(pieces) if pieces else np.empty(0, dtype=np.uint64)
-
-
-def shingles(hashes: Hashes) -> Hashes:
-    """Return a hash of each SHINGLE_WORDS words in a row, shape (S,); short texts give one.
-
-    A text without words gives none.
+    Two documents are candidates if they share a key; no two bands have one in common.
     """
-    if not len(hashes):
-        return hashes
-    if len(hashes) < SHINGLE_WORDS:
-        hashes = np.pad(hashes, (0, SHINGLE_WORDS - len(hashes)))
-    num_shingles = len(hashes) - SHINGLE_WORDS + 1
-    total = np.zeros(num_shingles, dtype=np.uint64)
-    for offset in range(SHINGLE_WORDS):
-        total = total * _MULTIPLIER + hashes[offset : offset + num_shingles]
-    return _mixed(total)
+    rows = band_rows(threshold)
+    num_bands = NUM_HASHES // rows
+    bands_NBR = signatures_NH[:, : num_bands * rows].reshape(-1, num_bands, rows)
+    keys_NB = np.repeat(
+        np.arange(1, num_bands + 1, dtype=np.uint64)[None], len(signatures_NH), axis=0
+    )
+    for row in range(rows):
+        keys_NB = mixed(keys_NB * _MULTIPLIER + bands_NBR[:, :, row])
+    return keys_NB
 
 
-def signatures_NH(batch: Sequence[Hashes]) -> Signatures:  # noqa: N802
-    """Return the MinHash signatures of documents given as word hashes, shape (N, H).
+def num_anchors(threshold: float) -> int:
+    """Return how many shingles of a document find those that contain it.
 
-    The low 16 bits of each minimum; all zero for a document without words.
+    Of a document whose share s is in another one, k shingles all miss it with the
+    probability (1 - s)^k; never more than MAX_ANCHORS, which find s = 0.07.
     """
-    sets = [shingles(hashes) for hashes in batch]
-    result = np.zeros((len(batch), NUM_HASHES), dtype=np.uint16)
-    filled = [number for number, found in enumerate(sets) if len(found)]
-    if not filled:
-        return result
-    starts = np.cumsum([0, *(len(sets[number]) for number in filled[:-1])])
-    shingles_S = np.concatenate([sets[number] for number in filled])
-    for function, (factor, shift) in enumerate(zip(_FACTORS, _SHIFTS, strict=True)):
-        values_S = ((shingles_S * factor + shift) >> np.uint64(32)).astype(np.uint32)
-        result[filled, function] = np.minimum.reduceat(values_S, starts).astype(np.uint16)
-    # Keeps a document with words apart from one without.
-    result[filled, 0] |= 1
-    return result
+    if threshold >= 1:
+        return 1
+    if threshold <= 0:
+        return MAX_ANCHORS
+    needed = math.log(1 - MIN_RECALL) / math.log(1 - threshold)
+    return min(MAX_ANCHORS, math.ceil(needed - 1e-9))
 
 
-def _mixed(values: Hashes) -> Hashes:
-    """Spread the bits of 64-bit integers (the finalizer of SplitMix64)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-# Multiply-shift hashing wants odd factors; any fixed draw does.
-_FACTORS = _mixed(np.arange(1, NUM_HASHES + 1, dtype=np.uint64)) | np.uint64(1)
-_SHIFTS = _mixed(np.arange(NUM_HASHES + 1, 2 * NUM_HASHES + 1, dtype=np.uint64))
+# Any fixed draw does; odd factors make permutations.
+_FACTORS = (mixed(np.arange(1, NUM_HASHES + 1, dtype=np.uint64)) >> np.uint64(32)).astype(
+    np.uint32
+) | np.uint32(1)
+_SHIFTS = (
+    mixed(np.arange(NUM_HASHES + 1, 2 * NUM_HASHES + 1, dtype=np.uint64)) >> np.uint64(32)
+).astype(np.uint32)

@@ -1,181 +1,92 @@
-"""Duplicates: who survives, what is verified, Chinese, and a comparison with brute force."""
-
-import itertools
-import random
+"""Similarities by hand, MinHash without bias, and what banding and anchors promise."""
 
 import numpy as np
 import pytest
 
 from llmctl.core.text.near_duplicates import (
+    MAX_ANCHORS,
     MIN_RECALL,
     NUM_HASHES,
-    DuplicateIndex,
+    band_keys,
     band_rows,
-    find_duplicates,
-    jaccard,
-    shingles,
-    word_hashes,
-)
-
-CHINESE = (
-    "机器学习是人工智能的一个分支，它使计算机能够从数据中学习规律，而不需要明确编写每一条规则。"
-    "常见的方法包括监督学习、无监督学习和强化学习，它们在图像、语音和文本处理中都有广泛的应用。"
+    likely,
+    may_reach,
+    num_anchors,
+    signatures,
+    similarity,
 )
 
 
-def similarity(first, second):
-    return jaccard(*(np.unique(shingles(word_hashes(text))) for text in (first, second)))
+def made(*values):
+    return np.array(values, np.uint32)
 
 
-def made_text(seed, num_words=60):
-    generator = random.Random(seed)
-    return " ".join(str(generator.randrange(1000, 10_000)) for _ in range(num_words))
+def pair(num_common, num_alone, generator):
+    """Two sets of 32-bit hashes with so many in common and so many of their own."""
+    drawn = np.unique(generator.integers(0, 2**32, num_common + 2 * num_alone + 50, np.uint32))
+    drawn = generator.permutation(drawn)[: num_common + 2 * num_alone]
+    common, first, second = np.split(drawn, [num_common, num_common + num_alone])
+    return np.sort(np.append(common, first)), np.sort(np.append(common, second))
 
 
-def edited(text, num_edits):
-    found = text.split()
-    for number in range(num_edits):
-        found[number * 10] = "edit"
-    return " ".join(found)
-
-
-def test_jaccard_by_hand():
-    first, second = np.array([1, 2, 3], np.uint64), np.array([2, 3, 4], np.uint64)
-
-    assert jaccard(first, second) == 0.5
-    assert jaccard(first[:0], second[:0]) == 0.0
-
-
-def test_shingles_are_five_words_in_a_row():
-    one, two = shingles(word_hashes("a b c d e f")), shingles(word_hashes("x b c d e f"))
-
-    assert len(one) == 2
-    assert one[0] != two[0]
-    assert one[1] == two[1]
+def signed(*sets):
+    return signatures(np.concatenate(sets), np.cumsum([len(each) for each in sets]))
 
 
 @pytest.mark.parametrize(
-    ("text", "num_shingles"), [("a", 1), ("一二三四", 1), ("a b c d e", 1), ("，。", 0), ("", 0)]
+    ("first", "second", "jaccard", "containment"),
+    [
+        (made(1, 2, 3), made(2, 3, 4), 2 / 4, 2 / 3),
+        (made(1, 2), made(1, 2, 3, 4), 2 / 4, 1.0),
+        (made(1, 2, 3, 4), made(1, 2), 2 / 4, 2 / 4),
+        (made(5), made(1, 2), 0.0, 0.0),
+        (made(), made(1), 0.0, 0.0),
+        (made(1), made(), 0.0, 0.0),
+        (made(), made(), 0.0, 0.0),
+        (made(7, 2**32 - 1), made(7, 2**32 - 1), 1.0, 1.0),
+    ],
 )
-def test_short_texts_have_one_shingle(text, num_shingles):
-    assert len(shingles(word_hashes(text))) == num_shingles
+def test_similarity_by_hand(first, second, jaccard, containment):
+    assert similarity(first, second, "jaccard") == jaccard
+    assert similarity(first, second, "containment") == containment
 
 
-def test_exact_duplicates_differ_in_case_width_or_space_only():
-    found = find_duplicates(["Hello，  World", "hello, world", "hello. world"], threshold=None)
+@pytest.mark.parametrize(("num_common", "num_alone"), [(2, 1), (8, 2), (80, 10), (600, 300)])
+def test_estimates_have_no_bias(num_common, num_alone):
+    generator = np.random.default_rng(num_common)
+    truth = num_common / (num_common + 2 * num_alone)
+    sets = [each for _ in range(200) for each in pair(num_common, num_alone, generator)]
 
-    assert {number: twin.survivor for number, twin in found.items()} == {1: 0}
-    assert found[1].is_exact
-    assert found[1].similarity == 1.0
+    found = signed(*sets)
 
-
-def test_longest_survives_then_the_first():
-    text = made_text(1)
-    texts = [text, text + "  more", text, edited(text, 1), text + "  more"]
-
-    found = find_duplicates(texts, threshold=0.5)
-
-    assert {number: twin.survivor for number, twin in found.items()} == {0: 1, 2: 0, 3: 1, 4: 1}
-    assert found[2].cluster == 1
+    shares = (found[::2] == found[1::2]).mean(axis=1)
+    deviation = np.sqrt(truth * (1 - truth) / NUM_HASHES)
+    assert abs(shares.mean() - truth) < 4 * deviation / np.sqrt(len(shares))
+    assert 0.85 < shares.std() / deviation < 1.15
 
 
-def test_chinese_pages_that_differ_in_two_characters_are_near_duplicates():
-    other = CHINESE.replace("机器", "机械", 1).replace("广泛", "广大", 1)
+def test_signatures_are_those_of_the_slow_way():
+    generator = np.random.default_rng(1)
+    sets = [
+        generator.integers(0, 2**32, size, np.uint32) for size in (3, 0, 1, 40_000, 0, 20_000, 5, 0)
+    ]
 
-    found = find_duplicates([CHINESE, other, CHINESE[::-1]], threshold=0.7)
+    found = signed(*sets)
 
-    assert list(found) == [1]
-    assert 0.7 <= found[1].similarity < 1
-    assert not found[1].is_exact
-
-
-def test_a_candidate_below_the_threshold_is_kept():
-    text = made_text(2)
-    close = edited(text, 2)
-    value = similarity(text, close)
-
-    assert find_duplicates([text, close], threshold=value)[1].similarity == value
-    assert find_duplicates([text, close], threshold=value + 0.001) == {}
-
-
-def test_chains_merge_nothing_that_is_not_alike():
-    # Each is like its neighbour, the ends are not alike.
-    words = made_text(3, 200).split()
-    texts = [" ".join(words[start : start + 100]) for start in (0, 12, 24, 36, 48)]
-
-    found = find_duplicates(texts, threshold=0.7)
-
-    assert {number: twin.survivor for number, twin in found.items()} == {1: 0, 3: 2}
-    assert all(similarity(texts[n], texts[twin.survivor]) >= 0.7 for n, twin in found.items())
+    assert found.shape == (8, NUM_HASHES)
+    for number, each in enumerate(sets):
+        alone = signatures(each, np.array([len(each)]))
+        assert found[number].tolist() == alone[0].tolist()
+        if len(each) > 1:
+            halves = signed(each[: len(each) // 2], each[len(each) // 2 :])
+            assert all(
+                value in column for value, column in zip(found[number], halves.T, strict=True)
+            )
+    assert set(found[1].tolist()) == {0xFFFF}
 
 
-def test_texts_without_words_are_no_near_duplicates():
-    assert find_duplicates(["！！！", "？？？", "...", ""], threshold=0.8) == {}
-
-
-def test_agrees_with_brute_force():
-    texts = []
-    for seed in range(40):
-        original = made_text(seed)
-        texts += [original, *(edited(original, edits) for edits in range(1, 5))]
-    order = sorted(range(len(texts)), key=lambda number: (-len(texts[number]), number))
-    sets = [set(shingles(word_hashes(text)).tolist()) for text in texts]
-    kept, expected = [], {}
-    for number in order:
-        for other in kept:
-            value = len(sets[number] & sets[other]) / len(sets[number] | sets[other])
-            if value >= 0.6:
-                expected[number] = other
-                break
-        else:
-            kept.append(number)
-
-    found = find_duplicates(texts, threshold=0.6)
-
-    assert 40 < len(expected) < 160
-    missed = set(expected) - set(found)
-    assert len(missed) <= 0.02 * len(expected)
-    assert all(similarity(texts[n], texts[twin.survivor]) >= 0.6 for n, twin in found.items())
-    assert not any(twin.survivor in found for twin in found.values())
-
-
-def test_many_documents_with_one_boilerplate_stay_apart():
-    boilerplate = made_text(0, 400)
-    texts = [f"{made_text(seed, 150)} {boilerplate}" for seed in range(1, 600)]
-
-    assert find_duplicates(texts, threshold=0.8) == {}
-
-
-def test_batches_change_nothing(monkeypatch):
-    texts = [edited(made_text(seed // 3), seed % 3) for seed in range(60)]
-    whole = find_duplicates(texts, threshold=0.5)
-
-    monkeypatch.setattr("llmctl.core.text.near_duplicates._BATCH_WORDS", 1)
-
-    assert whole
-    assert find_duplicates(texts, threshold=0.5) == whole
-
-
-def test_text_is_asked_for_candidates_only():
-    texts = [*(made_text(seed) for seed in range(50)), made_text(7) + " more"]
-    asked = []
-    index = DuplicateIndex(0.8)
-    for text in texts:
-        index.add(text)
-
-    found = index.resolve(lambda number: asked.append(number) or texts[number])
-
-    assert list(found) == [7]
-    assert sorted(asked) == [7, 50]
-
-
-def test_between_may_end_it_early():
-    index = DuplicateIndex(0.8)
-    for text in (made_text(1), made_text(1) + " more"):
-        index.add(text)
-
-    with pytest.raises(KeyboardInterrupt):
-        index.resolve(lambda _: "", between=lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+def test_no_documents_have_no_signatures():
+    assert signatures(made(), np.empty(0, np.int64)).shape == (0, NUM_HASHES)
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8, 0.95, 1.0])
@@ -183,15 +94,76 @@ def test_bands_find_a_pair_at_the_threshold(threshold):
     rows = band_rows(threshold)
 
     assert 1 - (1 - threshold**rows) ** (NUM_HASHES // rows) >= MIN_RECALL
+    if rows < NUM_HASHES:
+        more = rows + 1
+        assert 1 - (1 - threshold**more) ** (NUM_HASHES // more) < MIN_RECALL
 
 
-def test_empty_corpus_has_no_duplicates():
-    assert find_duplicates([], threshold=0.8) == {}
-    assert find_duplicates([], threshold=None) == {}
+def test_bands_find_pairs_at_the_threshold_in_fact():
+    generator = np.random.default_rng(2)
+    sets = [each for _ in range(1500) for each in pair(80, 10, generator)]
+
+    keys = band_keys(signed(*sets), 0.8)
+
+    found = (keys[::2] == keys[1::2]).any(axis=1)
+    assert found.mean() >= MIN_RECALL - 0.002
+    others = (keys[:-2:2] == keys[3::2]).any(axis=1)
+    assert not others.any()
 
 
-def test_same_result_every_time():
-    texts = [edited(made_text(seed % 5), seed % 4) for seed in range(40)]
-    results = [find_duplicates(texts, threshold=0.6) for _ in range(2)]
+def test_no_two_bands_share_a_key():
+    keys = band_keys(np.full((1, NUM_HASHES), 7, np.uint16), 0.8)
 
-    assert all(a == b for a, b in itertools.pairwise(results))
+    assert len(np.unique(keys)) == keys.size == NUM_HASHES // band_rows(0.8)
+
+
+def test_every_row_of_a_band_counts():
+    one = np.zeros((1, NUM_HASHES), np.uint16)
+    for column in range(band_rows(0.8)):
+        other = one.copy()
+        other[0, column] = 1
+        same = band_keys(one, 0.8) == band_keys(other, 0.8)
+        assert same[0].tolist() == [False, *[True] * (same.size - 1)]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "number"), [(1.0, 1), (0.9, 2), (0.8, 3), (0.5, 7), (0.01, 64), (0.0, 64)]
+)
+def test_anchors_by_hand(threshold, number):
+    assert num_anchors(threshold) == number
+    assert number == MAX_ANCHORS or (1 - threshold) ** number <= 1 - MIN_RECALL + 1e-12
+
+
+def test_likely_are_those_whose_estimate_is_near_or_above():
+    mine = np.arange(NUM_HASHES, dtype=np.uint16)
+    others = np.stack([mine, mine + 1, np.where(mine < 90, mine, 0), np.where(mine < 70, mine, 0)])
+
+    assert likely(mine, others, 0.8).tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize("measure", ["jaccard", "containment"])
+def test_a_pair_at_the_threshold_is_seldom_ruled_out(measure):
+    generator = np.random.default_rng(3)
+    threshold = 0.8 if measure == "jaccard" else 8 / 9
+    pairs = [pair(800, 100, generator) for _ in range(400)]
+
+    possible = [may_reach(*each, measure, threshold) for each in pairs]
+
+    assert similarity(*pairs[0], measure) == threshold
+    assert sum(possible) >= 397
+
+
+def test_a_sample_rules_out_what_is_far_below():
+    first, second = pair(500, 500, np.random.default_rng(4))
+
+    assert not may_reach(first, second, "jaccard", 0.8)
+    assert not may_reach(first, second, "containment", 0.8)
+
+
+def test_sizes_rule_out_a_jaccard_similarity_only():
+    small, large = np.arange(79, dtype=np.uint32), np.arange(100, dtype=np.uint32)
+
+    assert not may_reach(small, large, "jaccard", 0.8)
+    assert not may_reach(large, small, "jaccard", 0.8)
+    assert may_reach(np.arange(80, dtype=np.uint32), large, "jaccard", 0.8)
+    assert may_reach(small, large, "containment", 0.8)
