@@ -46,9 +46,7 @@ REASONS = {
     "dup_line_frac": "max_duplicate_line_share",
     "dup_line_char_frac": "max_duplicate_line_character_share",
     **{f"top_{n}_gram": f"max_top_{n}_gram_character_share" for n in (2, 3, 4)},
-    **{
-        f"duplicated_{n}_n_grams": f"max_duplicate_{n}_gram_character_share" for n in range(5, 11)
-    },
+    **{f"duplicated_{n}_n_grams": f"max_duplicate_{n}_gram_character_share" for n in range(5, 11)},
     "gopher_short_doc": "min_words",
     "gopher_long_doc": "max_words",
     "gopher_below_avg_threshold": "min_mean_word_characters",

@@ -13,10 +13,11 @@ from itertools import accumulate
 from typing import Literal
 
 STOP_WORDS = {
-    "English": "the of and to in is that for it as with be this by on are have from or at".split(),
-    "Chinese": "的 是 在 和 了 有 我 他 这 中 大 来 上 国 年 月 日 为 也 不".split(),
+    "English": "the of and to in is that for it as with be this by on are have from or at",
+    "Chinese": "的 是 在 和 了 有 我 他 这 中 大 来 上 国 年 月 日 为 也 不",
 }
-SYLLABLES = [a + b for a in "bcdfghklmnprstvw" for b in ("a", "e", "i", "o", "u", "ea", "ou", "ay")]
+VOWELS = ("a", "e", "i", "o", "u", "ea", "ou", "ay")
+SYLLABLES = [consonant + vowel for consonant in "bcdfghklmnprstvw" for vowel in VOWELS]
 NUM_WORDS = 20_000
 
 
@@ -43,7 +44,7 @@ def made_documents(
 
 def _vocabulary(language: str) -> list[str]:
     draw = random.Random(language)
-    made: dict[str, None] = dict.fromkeys(STOP_WORDS[language])
+    made: dict[str, None] = dict.fromkeys(STOP_WORDS[language].split())
     while len(made) < NUM_WORDS:
         if language == "English":
             made["".join(draw.choices(SYLLABLES, k=draw.choice((1, 2, 2, 3, 3, 4))))] = None

@@ -420,9 +420,7 @@ def make_shard(
     from llmctl.core.stages.clean import clean_shard
 
     with exclusive(space.shard_lock(shard), stop=progress.stop):
-        num_units = clean_shard(
-            plan, sources, space, shard, settings=settings, progress=progress
-        )
+        num_units = clean_shard(plan, sources, space, shard, settings=settings, progress=progress)
     return PreparedShard(space.path, num_units)
 
 
@@ -430,11 +428,11 @@ def clean_inputs(
     plan: CleanPlan, sources: Sequence[Source], base: Path, cache: DigestCache
 ) -> dict[str, str]:
     """Return the digest of everything that a cleaning reads, by its name."""
-    from llmctl.core.artifacts.evaluation_items import evaluation_paths
+    from llmctl.core.artifacts.evaluation_items import evaluation_sources
 
     inputs = {source.name: source.digest(cache) for source in sources}
-    for path in evaluation_paths(plan.decontaminate.files, base):
-        inputs[f"decontaminate: {printable(path)}"] = cache.sha256(path)
+    for source in evaluation_sources(plan.decontaminate.files, base):
+        inputs[f"decontaminate: {source.name}"] = source.digest(cache)
     for name in plan.duplicates.against:
         inputs[f"against: {printable(name)}"] = require_manifest(base / name, "corpus").key
     return inputs

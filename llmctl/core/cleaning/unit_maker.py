@@ -24,9 +24,11 @@ from llmctl.core.artifacts.documents import Document, Unreadable, json_bytes, to
 from llmctl.core.artifacts.sources import Source
 from llmctl.core.artifacts.stretches import Stretch, read_stretch
 from llmctl.core.clean_plan import CleanPlan
+from llmctl.core.cleaning.decontamination import RULE as CONTAMINATED
+from llmctl.core.cleaning.decontamination import decontaminate
 from llmctl.core.cleaning.fingerprinting import unit_of
 from llmctl.core.cleaning.mixing import draw
-from llmctl.core.cleaning.unit_files import UnitIndex, UnitFiles, write_records
+from llmctl.core.cleaning.unit_files import UnitFiles, UnitIndex, write_records
 from llmctl.core.text.contamination import EvaluationIndex
 from llmctl.core.text.fingerprints import Fingerprinter
 from llmctl.core.text.language import detect
@@ -35,7 +37,6 @@ from llmctl.core.text.quality import Judge
 from llmctl.core.text.repair import repair
 from llmctl.core.text.wire_format import cut_wire_format
 
-CONTAMINATED = "contaminated"
 PRIVATE = "private"
 SAMPLE_SEED = 0
 
@@ -178,19 +179,22 @@ class UnitMaker:
     def _cleared(self, document: Document, unit: _Unit) -> tuple[Document, dict[str, Any] | None]:
         """Look for what must not be in the text: evaluation data, personal data."""
         evaluation, text = self._setting.evaluation, document.text
-        if evaluation is not None and (hits := evaluation.find(text)):
-            for hit in {hit.item: hit for hit in reversed(hits)}.values():
-                unit.tally.hits(hit.item, document.id, hit.matched)
-            if self._plan.decontaminate.action == "drop":
-                return document, {
-                    "rule": CONTAMINATED,
-                    "value": len(hits),
-                    "threshold": 0,
-                    "item": hits[0].item,
-                    "matched": hits[0].matched,
-                }
-            text = evaluation.cut(text, hits)
-            unit.changed("decontamination", document, text)
+        if evaluation is not None:
+            found = decontaminate(evaluation, text, self._plan.decontaminate.action)
+            if found is not None:
+                for hit in {hit.item: hit for hit in reversed(found.hits)}.values():
+                    unit.tally.hits(hit.item, document.id, hit.matched)
+                if found.text is None:
+                    first = found.hits[0]
+                    return document, {
+                        "rule": CONTAMINATED,
+                        "value": len(found.hits),
+                        "threshold": 0,
+                        "item": first.item,
+                        "matched": first.matched,
+                    }
+                text = found.text
+                unit.changed("decontamination", document, text)
         privacy = self._plan.privacy
         if privacy.action != "off" and (found := find_private(text, privacy.kinds)):
             counts: dict[str, int] = {}

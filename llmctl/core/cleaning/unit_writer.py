@@ -1,7 +1,7 @@
 """From a finished unit and what was decided about it to its part of the corpus.
 
-    NAME.documents.zst, NAME.dropped.zst    lines as they stand in the corpus, packed lightly
-    NAME.part.json                          their sizes, and the unit's account
+NAME.documents.zst, NAME.dropped.zst    lines as they stand in the corpus, packed lightly
+NAME.part.json                          their sizes, and the unit's account
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from llmctl.core.artifacts.corpus import write_lines
 from llmctl.core.artifacts.corpus_tally import CorpusTally
 from llmctl.core.artifacts.documents import Document, from_record, json_bytes, to_line
 from llmctl.core.cleaning.unit_files import COMPRESSION_LEVEL, Record, UnitFiles, read_records
-from llmctl.core.text.near_duplicates import cut_lines
+from llmctl.core.text.repeated_lines import cut_lines
 
 EMPTY = "min_characters"
 
@@ -126,22 +126,22 @@ class PartWriter:
 
     def _lines(self, records: Path, job: PartJob, tally: CorpusTally) -> Any:
         number = -1
-        for line, record in read_records(records):
+        for found, record in read_records(records):
             if "unreadable" in record:
                 continue
             document = from_record(record)
             if "rule" in record:
                 tally.drop(document, **_verdict(record))
-                yield False, line + b"\n"
+                yield False, found + b"\n"
                 continue
             number += 1
-            verdict = job.dropped.get(number)
+            line, verdict = found, job.dropped.get(number)
             if verdict is None:
                 before, document = document, self._without_boilerplate(document, tally)
                 if document is not before:
                     line = to_line(document).removesuffix(b"\n")
                     if not document.text.strip():
-                        verdict = {"rule": EMPTY, "value": 0, "threshold": 1}
+                        verdict = dict[str, Any](rule=EMPTY, value=0, threshold=1)
             if verdict is not None:
                 tally.drop(document, **verdict)
                 yield False, to_line(document, **verdict)
@@ -154,9 +154,7 @@ class PartWriter:
         text, num_cut = cut_lines(document.text, self._boilerplate)
         if not num_cut:
             return document
-        tally.changed(
-            "boilerplate", document.id, document.text, text, language=document.language
-        )
+        tally.changed("boilerplate", document.id, document.text, text, language=document.language)
         return replace(document, text=text)
 
 

@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from multiprocessing import connection
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from llmctl.core import errors
 from llmctl.core.errors import LlmctlError
@@ -29,13 +29,14 @@ POLL_SECONDS = 0.1
 REPORT_SECONDS = 0.2
 
 Job = TypeVar("Job")
+_Given = TypeVar("_Given", contravariant=True)
 Advance = Callable[[int, int], None]
 
 
-class Task(Protocol[Job]):
+class Task(Protocol[_Given]):
     """What a worker does; made once in each, from picklable parts."""
 
-    def __call__(self, job: Job, advance: Advance) -> Any:
+    def __call__(self, job: _Given, advance: Advance) -> Any:
         """Do one job.
 
         Args:
@@ -160,7 +161,7 @@ class _Worker(Generic[Job]):
             job, self.job = self.job, None
             yield job, content[0]
 
-    def _raise_death(self) -> None:
+    def _raise_death(self) -> NoReturn:
         code = self._process.wait()
         if code == -signal.SIGKILL:
             raise LlmctlError(
@@ -208,7 +209,7 @@ def _end_with(parent_pid: int) -> None:
 
 def _serve(parent: Any) -> None:
     make_task, arguments = parent.recv()
-    task: Task[Any] | None = None
+    task: Task[Any] | None = None  # made with the first job, so that its errors are told
     while True:
         try:
             job = parent.recv()
@@ -216,7 +217,8 @@ def _serve(parent: Any) -> None:
             return
         reporter = _Reporter(parent)
         try:
-            task = task or make_task(*arguments)
+            if task is None:
+                task = make_task(*arguments)
             result = task(job, reporter)
         except LlmctlError as error:
             parent.send(("failed", type(error).__name__, str(error)))

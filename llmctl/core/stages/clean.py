@@ -24,11 +24,12 @@ from llmctl.core.artifacts.corpus_report import (
 )
 from llmctl.core.artifacts.corpus_tally import CorpusTally
 from llmctl.core.artifacts.documents import KNOWN_KINDS
-from llmctl.core.artifacts.evaluation_items import read_items
+from llmctl.core.artifacts.evaluation_items import evaluation_sources
 from llmctl.core.artifacts.large_shares import large_shares
 from llmctl.core.artifacts.sources import Source, printable
 from llmctl.core.clean_plan import CleanPlan, CleanSettings, Shard
 from llmctl.core.cleaning.decisions import Decisions, decide
+from llmctl.core.cleaning.decontamination import load_evaluation_index
 from llmctl.core.cleaning.fingerprinting import EarlierCorpus
 from llmctl.core.cleaning.job_runner import JobRunner
 from llmctl.core.cleaning.mixing import CHARACTERS_RULE, WEIGHT_RULE, Sampler
@@ -168,7 +169,7 @@ class _Work:
         plan = self._plan.decontaminate
         if not plan.files:
             return None
-        return EvaluationIndex(read_items(plan, self._settings.base), plan)
+        return load_evaluation_index(plan, evaluation_sources(plan.files, self._settings.base))
 
     def _sample_below(self) -> int | None:
         """Return the highest draw that belongs to the sample; None where all is cleaned."""
