@@ -1,38 +1,21 @@
-"""Documents, their JSON Lines, and the readers that make them from raw files.
+"""Documents, what stands in the place of an unreadable one, and their JSON Lines.
 
-A reader yields what can be read and a mark for each thing that cannot, so that one bad
-record costs one record. Text is streamed: no more than one record, or one text file, is
-held at a time.
-
-The id of a document is the record's own `id` where that is a string or an integer; else
-`<source>:<line>` for a record of JSON Lines, counted from 1, and `<source>` for a text
-file. It stays the same as long as the file does.
+The kinds of files that documents are read from are named here; see `document_files`.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import orjson
 
-from llmctl.core.artifacts.streams import (
-    COMPRESSIONS,
-    MAX_LINE_BYTES,
-    ByteStream,
-    Compression,
-    DamagedStream,
-    chained,
-    lines,
-    unpacked,
-    utf8,
-)
+from llmctl.core.artifacts.streams import COMPRESSIONS, Compression
 from llmctl.core.errors import DataError
 
-Kind = Literal["text", "jsonl"]
+Kind = Literal["text", "jsonl", "json", "csv", "tsv", "parquet", "html", "warc"]
 
 MAX_NESTING = 100
 UNKNOWN_LANGUAGE = "und"
@@ -42,24 +25,39 @@ KINDS: dict[str, Kind] = {
     ".text": "text",
     ".md": "text",
     ".markdown": "text",
+    ".rst": "text",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".html": "html",
+    ".htm": "html",
+    ".warc": "warc",
+    ".wet": "warc",
 }
-KNOWN_KINDS = ".txt, .md and .jsonl, each also with .gz or .zst"
-
-_JSON_OBJECT = re.compile(rb'\s*\{\s*["}]')
+KNOWN_KINDS = (
+    ".txt, .md, .rst, .jsonl, .json, .csv, .tsv, .html, .warc and .wet, each also with .gz, "
+    ".zst or .xz, and .parquet"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text and where it came from.
+    """One text, conversation or pair, and where it came from.
+
+    Exactly one of `text`, `messages` and `pair` is there.
 
     Attributes:
         id: Names it within its corpus; see the module for how it is made.
         source: Name of the input it was read from.
         language: "zh", "ja", "ko", "en", or "und" where none of these is certain.
-        text: The text itself.
+        text: The text itself; empty where there are messages or a pair.
         meta: The other fields of its record.
+        messages: A conversation as its record has it: objects with role and content.
+        pair: The fields of a question and its answer, a text and its translation, a chosen
+            and a rejected answer, as their record has them.
     """
 
     id: str
@@ -67,6 +65,27 @@ class Document:
     language: str
     text: str
     meta: dict[str, Any] = field(default_factory=dict[str, Any])
+    messages: list[dict[str, Any]] | None = None
+    pair: dict[str, Any] | None = None
+
+    @property
+    def plain_text(self) -> str:
+        """The text, or all that is said in the messages or the pair, a line each."""
+        if self.messages is not None:
+            return "\n".join(said(self.messages))
+        return self.text if self.pair is None else "\n".join(said(list(self.pair.values())))
+
+
+def said(value: Any) -> Iterator[str]:
+    """Yield the strings of a pair's values or of messages: contents, and texts of their parts."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from said(item)
+    elif isinstance(value, dict):
+        record = cast("dict[str, Any]", value)
+        yield from said(record.get("content", record.get("text")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +103,18 @@ class Unreadable:
 
 def to_line(document: Document, **extra: Any) -> bytes:
     """Return the document as a line of JSON Lines, `extra` fields last."""
-    return json_bytes(
-        {
-            "id": document.id,
-            "source": document.source,
-            "language": document.language,
-            "text": document.text,
-            "meta": document.meta,
-            **extra,
-        }
-    )
+    record: dict[str, Any] = {
+        "id": document.id,
+        "source": document.source,
+        "language": document.language,
+    }
+    if document.messages is not None:
+        record["messages"] = document.messages
+    elif document.pair is not None:
+        record["pair"] = document.pair
+    else:
+        record["text"] = document.text
+    return json_bytes({**record, "meta": document.meta, **extra})
 
 
 def json_bytes(value: Any) -> bytes:
@@ -112,10 +133,22 @@ def from_line(line: bytes, place: str) -> Document:
     """
     try:
         record = orjson.loads(line)
-        return Document(*(record[name] for name in ("id", "source", "language", "text", "meta")))
-    except (ValueError, KeyError, TypeError) as error:
+        content = [record[name] for name in ("text", "messages", "pair") if name in record]
+        if len(content) != 1:
+            raise ValueError(f"{len(content)} of text, messages and pair")
+        return Document(
+            record["id"],
+            record["source"],
+            record["language"],
+            record.get("text", ""),
+            record["meta"],
+            record.get("messages"),
+            record.get("pair"),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{place}: not a document: expected an object with id, source, language, text and meta"
+            f"{place}: not a document: expected an object with id, source, language, meta and "
+            "one of text, messages and pair"
         ) from error
 
 
@@ -128,142 +161,9 @@ def format_of(name: str) -> tuple[Kind, Compression] | None:
             compression = ending
             stem = stem.removesuffix(ending)
     kind = KINDS.get(stem[stem.rfind(".") :]) if "." in stem else None
-    return None if kind is None else (kind, compression)
-
-
-def read_documents(
-    stream: ByteStream,
-    source: str,
-    kind: Kind | None,
-    compression: Compression = "",
-    *,
-    text_field: str = "text",
-) -> Iterator[Document | Unreadable]:
-    """Read the documents of one input, in order.
-
-    Args:
-        stream: The input's bytes.
-        source: The input's name, for ids and places.
-        kind: "text": the whole is one document; "jsonl": each line is one; None: told by
-            the first characters.
-        compression: How the bytes are packed.
-        text_field: The field of a record that holds the text.
-
-    Yields:
-        Documents whose language is not known yet, and marks for what cannot be read.
-    """
-    chunks = utf8(unpacked(stream, compression))
-    if kind is None:
-        try:
-            first = next(chunks, b"")
-        except DamagedStream as damage:
-            yield Unreadable(source, str(damage))
-            return
-        chunks = chained(first, chunks)
-        kind = "jsonl" if _JSON_OBJECT.match(first) else "text"
-    if kind == "jsonl":
-        yield from _read_records(chunks, source, text_field)
-    else:
-        yield from _read_text(chunks, source)
-
-
-def _read_text(chunks: Iterable[bytes], source: str) -> Iterator[Document | Unreadable]:
-    pieces: list[bytes] = []
-    size = 0
-    try:
-        for chunk in chunks:
-            pieces.append(chunk)
-            size += len(chunk)
-            if size > MAX_LINE_BYTES:
-                yield Unreadable(
-                    source,
-                    f"one text of more than {MAX_LINE_BYTES // 1_000_000} MB; split it, "
-                    "or make it JSON Lines with a document a line",
-                )
-                return
-    except DamagedStream as damage:
-        yield Unreadable(source, str(damage))
-        return
-    content = b"".join(pieces)
-    if not content:
-        return
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        yield Unreadable(f"{source}:{line}", not_utf8(error))
-        return
-    yield Document(source, source, UNKNOWN_LANGUAGE, text)
-
-
-def _read_records(
-    chunks: Iterable[bytes], source: str, text_field: str
-) -> Iterator[Document | Unreadable]:
-    number = 0
-    try:
-        for line in lines(chunks):
-            number += 1
-            if line is None:
-                yield Unreadable(
-                    f"{source}:{number}",
-                    f"a line of more than {MAX_LINE_BYTES // 1_000_000} MB",
-                )
-            elif line.strip():
-                try:
-                    yield _record(line, source, number, text_field)
-                except ValueError as error:
-                    yield Unreadable(f"{source}:{number}", str(error))
-    except DamagedStream as damage:
-        yield Unreadable(f"{source}:{number + 1}", str(damage))
-
-
-def _record(line: bytes, source: str, number: int, text_field: str) -> Document:
-    record = _parsed(line)
-    if not isinstance(record, dict):
-        raise ValueError(f"expected an object, found {named_type(record)}")
-    if text_field not in record:
-        fields = ", ".join(map(str, record)) or "none"
-        raise ValueError(f"no field {text_field!r} (fields: {shortened(fields)})")
-    text = record.pop(text_field)
-    if not isinstance(text, str):
-        raise ValueError(f"{text_field!r} is {named_type(text)}, not a string")
-    if not text.strip():
-        raise ValueError(f"{text_field!r} is empty")
-    if deeper_than(record, MAX_NESTING):
-        raise ValueError(f"nested deeper than {MAX_NESTING} levels")
-    own = record.get("id")
-    if isinstance(own, str | int) and not isinstance(own, bool):
-        del record["id"]
-        return Document(str(own), source, UNKNOWN_LANGUAGE, text, record)
-    return Document(f"{source}:{number}", source, UNKNOWN_LANGUAGE, text, record)
-
-
-def _parsed(line: bytes) -> Any:
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        pass
-    # orjson refuses lone surrogates and NaN, which Python's own writer produces.
-    try:
-        return _writable(json.loads(line.decode("utf-8")))
-    except UnicodeDecodeError as error:
-        raise ValueError(not_utf8(error)) from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error.msg}, column {error.colno}") from None
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _writable(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+    if kind is None or (kind == "parquet" and compression):
         return None
-    if isinstance(value, list):
-        return [_writable(item) for item in value]
-    if isinstance(value, dict):
-        return {_writable(name): _writable(item) for name, item in value.items()}
-    return value
+    return kind, compression
 
 
 def deeper_than(value: Any, levels: int) -> bool:

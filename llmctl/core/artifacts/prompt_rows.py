@@ -26,6 +26,7 @@ from llmctl.core.artifacts.documents import (
     shortened,
 )
 from llmctl.core.artifacts.streams import (
+    MAGIC_BYTES,
     MAX_LINE_BYTES,
     ByteStream,
     Compression,
@@ -95,7 +96,7 @@ class PromptSource:
     """A file of prompts, or standard input, which can be read once.
 
     Args:
-        name: Of a .jsonl or .txt, each also with .gz or .zst; "-" is standard input, whose
+        name: Of a .jsonl or .txt, each also with .gz, .zst or .xz; "-" is standard input, whose
             kind is told by how it begins, as that of a pipe with a name.
 
     Raises:
@@ -109,10 +110,10 @@ class PromptSource:
         # A pipe is no regular file, and its name says nothing.
         if name != STANDARD_INPUT and Path(name).is_file():
             found = format_of(Path(name).name)
-            if found is None:
+            if found is None or found[0] not in ("text", "jsonl"):
                 raise UsageError(
                     f"{name}: a file of unknown kind; known are .jsonl with a record a line and "
-                    ".txt with a prompt a line, each also with .gz or .zst"
+                    ".txt with a prompt a line, each also with .gz, .zst or .xz"
                 )
             self._kind, self._compression = found
 
@@ -153,7 +154,7 @@ class PromptSource:
         compression = self._compression
         if compression is not None:
             return utf8(unpacked(stream, compression))
-        beginning = stream.read(4)
+        beginning = stream.read(MAGIC_BYTES)
         return utf8(unpacked(_PutBack(beginning, stream), sniff(beginning)))
 
     def _rows(self, stream: ByteStream) -> Iterator[PromptRow | BadRow]:

@@ -18,16 +18,17 @@ from pathlib import Path
 from typing import IO, Literal
 
 from llmctl.core.artifacts import python_docs
+from llmctl.core.artifacts.document_files import kind_of, read_documents, sampled
 from llmctl.core.artifacts.documents import (
     KNOWN_KINDS,
     Document,
     Kind,
     Unreadable,
     format_of,
-    read_documents,
 )
+from llmctl.core.artifacts.parquet_tables import read_parquet_table
 from llmctl.core.artifacts.run_directory import RESOLVED_NAME
-from llmctl.core.artifacts.streams import Compression, sniff
+from llmctl.core.artifacts.streams import MAGIC_BYTES, Compression, sniff, unpacked
 from llmctl.core.atomic import storage_errors
 from llmctl.core.errors import DataError, MissingInputError, RecipeError
 from llmctl.core.manifest import DigestCache, read_manifest
@@ -40,24 +41,26 @@ _COPY_BYTES = 1 << 20
 
 
 class StandardInput:
-    """Standard input, copied to an unnamed temporary file when first asked for.
+    """Standard input, copied to a temporary file when first asked for.
 
-    It can be read only once, and a key needs its digest before its documents are read.
+    It can be read only once, and a key needs its digest before its documents are read. Other
+    processes find the copy by its name; it goes when the process that made it does.
     """
 
     def __init__(self) -> None:
-        self._copy: IO[bytes] | None = None
+        self._path: Path | None = None
 
     @property
-    def copy(self) -> IO[bytes]:
-        """The copy, at its beginning."""
-        if self._copy is None:
+    def path(self) -> Path:
+        """Where the copy lies."""
+        if self._path is None:
             with storage_errors(Path(tempfile.gettempdir())):
-                self._copy = tempfile.TemporaryFile()  # noqa: SIM115
-                weakref.finalize(self, self._copy.close)
-                shutil.copyfileobj(sys.stdin.buffer, self._copy, _COPY_BYTES)
-        self._copy.seek(0)
-        return self._copy
+                descriptor, name = tempfile.mkstemp(prefix="llmctl-standard-input-")
+                self._path = Path(name)
+                weakref.finalize(self, self._path.unlink, missing_ok=True)
+                with open(descriptor, "wb") as copy:  # noqa: PTH123
+                    shutil.copyfileobj(sys.stdin.buffer, copy, _COPY_BYTES)
+        return self._path
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ class Source:
         text_field: The field of a JSON Lines record that holds the text.
         left_out: Files beside this one that are of no known kind; named by the first
             source of a directory.
+        is_told_by_name: Whether the file's name tells its kind; if not, its beginning does.
+        charset: What the server said of a downloaded page's encoding.
     """
 
     name: str
@@ -80,6 +85,13 @@ class Source:
     text_field: str = "text"
     left_out: tuple[str, ...] = ()
     standard_input: StandardInput = field(default_factory=StandardInput, repr=False, compare=False)
+    is_told_by_name: bool = True
+    charset: str | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        if self.origin == "standard input":
+            _ = self.standard_input.path  # another process cannot make the copy
+        return self.__dict__
 
     def digest(self, cache: DigestCache) -> str:
         """Return the sha256 of the content, or what stands for it in the built-in one.
@@ -92,7 +104,7 @@ class Source:
         if self.origin == "standard input":
             with self.open() as reader:
                 return reader.digest()
-        with _missing(self.path):
+        with missing(self.path):
             return cache.sha256(self.path)
 
     @property
@@ -100,10 +112,27 @@ class Source:
         """Size as it lies there, packed or not; None where there is no file."""
         if self.origin == "python-docs":
             return None
-        if self.origin == "standard input":
-            return self.standard_input.copy.seek(0, os.SEEK_END)
-        with _missing(self.path):
-            return self.path.stat().st_size
+        with missing(self.path):
+            return self.place.stat().st_size
+
+    @property
+    def place(self) -> Path:
+        """Where the content lies; not for the built-in documentation, which is in no file."""
+        return self.standard_input.path if self.origin == "standard input" else self.path
+
+    def format(self) -> tuple[Kind, Compression]:
+        """Tell the kind and the compression, by the name or by the beginning.
+
+        Raises:
+            MissingInputError: The file has gone or may not be read.
+        """
+        if self.origin != "standard input" and self.is_told_by_name:
+            return format_of(self.path.name) or ("text", "")
+        with missing(self.path), self.place.open("rb") as handle:
+            compression = sniff(handle.read(MAGIC_BYTES))
+            handle.seek(0)
+            beginning, _ = sampled(unpacked(handle, compression))
+        return kind_of(beginning, self.text_field), compression
 
     @contextmanager
     def open(self) -> Generator[SourceReader]:
@@ -114,11 +143,9 @@ class Source:
         """
         if self.origin == "python-docs":
             yield SourceReader(self, io.BytesIO())
-        elif self.origin == "standard input":
-            yield SourceReader(self, self.standard_input.copy)
         else:
-            with _missing(self.path):
-                handle = self.path.open("rb")
+            with missing(self.path):
+                handle = self.place.open("rb")
             with handle:
                 yield SourceReader(self, handle)
 
@@ -135,6 +162,7 @@ class SourceReader:
         self._source = source
         self._handle = handle
         self._hash = hashlib.sha256()
+        self._is_read_in_order = True
 
     def read(self, size: int = -1, /) -> bytes:
         """Read on, counting and hashing."""
@@ -151,22 +179,32 @@ class SourceReader:
         if source.origin == "python-docs":
             yield from python_docs.python_documents()
             return
-        kind: Kind | None = None
-        compression: Compression = ""
-        if source.origin == "standard input":
-            beginning = self._handle.read(4)
-            self._handle.seek(0)
-            compression = sniff(beginning)
-        else:
-            kind, compression = format_of(source.path.name) or ("text", "")
+        kind, compression = source.format()
+        if kind == "parquet":
+            self._is_read_in_order = False
+            yield from read_parquet_table(
+                self._handle, source.name, source.text_field, on_bytes=self._count
+            )
+            return
         yield from read_documents(
-            self, source.name, kind, compression, text_field=source.text_field
+            self,
+            source.name,
+            kind,
+            compression,
+            text_field=source.text_field,
+            charset=source.charset,
         )
+
+    def _count(self, num_bytes: int) -> None:
+        self.num_bytes += num_bytes
 
     def digest(self) -> str:
         """Return the sha256 of what was read, after reading what is left."""
         if self._source.origin == "python-docs":
             return python_docs.digest()
+        if not self._is_read_in_order:
+            self._handle.seek(0)
+            self.num_bytes = 0
         while self.read(_COPY_BYTES):
             pass
         return self._hash.hexdigest()
@@ -258,7 +296,7 @@ def _walk(folder: Path, *, is_root: bool = False) -> Iterator[Path]:
     is_artifact = _is_artifact(folder)
     if not is_root and (is_artifact or (folder / RESOLVED_NAME).is_file()):
         return
-    with _missing(folder):
+    with missing(folder):
         entries = sorted(folder.iterdir(), key=lambda path: path.name)
     for path in entries:
         if path.name.startswith("."):
@@ -289,7 +327,8 @@ def _listed(names: Sequence[str]) -> str:
 
 
 @contextmanager
-def _missing(path: Path) -> Generator[None]:
+def missing(path: Path) -> Generator[None]:
+    """Turn what opening a file raises where it is not there into a MissingInputError."""
     try:
         yield
     except (FileNotFoundError, PermissionError, NotADirectoryError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import lzma
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,13 +13,21 @@ import zstandard
 
 from llmctl.core.errors import DataError
 
-Compression = Literal["", ".gz", ".zst"]
-COMPRESSIONS: tuple[Compression, ...] = (".gz", ".zst")
+Compression = Literal["", ".gz", ".zst", ".xz"]
+COMPRESSIONS: tuple[Compression, ...] = (".gz", ".zst", ".xz")
 MAX_LINE_BYTES = 256_000_000
 
 _READ_BYTES = 1 << 18
 # A few packed bytes can unfold into a megabyte, all of it at once.
 _PACKED_READ_BYTES = 1 << 10
+# What unpacking .xz may hold; its highest preset needs 65 MB.
+_XZ_MEMORY_BYTES = 1 << 29
+MAGIC_BYTES = 6
+_MAGIC: dict[Compression, bytes] = {
+    ".gz": b"\x1f\x8b",
+    ".zst": b"\x28\xb5\x2f\xfd",
+    ".xz": b"\xfd7zXZ\0",
+}
 # UTF-32 first: its little-endian mark begins with that of UTF-16.
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -42,9 +51,10 @@ class DamagedStream(Exception):
 
 def sniff(beginning: bytes) -> Compression:
     """Tell the compression by a stream's first bytes, where there is no name."""
-    if beginning.startswith(b"\x1f\x8b"):
-        return ".gz"
-    return ".zst" if beginning.startswith(b"\x28\xb5\x2f\xfd") else ""
+    for name, magic in _MAGIC.items():
+        if beginning.startswith(magic):
+            return name
+    return ""
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
@@ -64,7 +74,7 @@ def read_lines(path: Path) -> Iterator[bytes]:
 
 
 def unpacked(stream: ByteStream, compression: Compression) -> Iterator[bytes]:
-    """Yield the content, unpacked, of one or several gzip members or zstd frames.
+    """Yield the content, unpacked, of one or several gzip members, zstd frames or xz streams.
 
     Raises:
         DamagedStream: It is cut off or not of that compression.
@@ -83,12 +93,13 @@ def unpacked(stream: ByteStream, compression: Compression) -> Iterator[bytes]:
         part = part or _decompressor(compression)
         try:
             chunk = part.decompress(packed)
-        except (zlib.error, zstandard.ZstdError) as error:
+        except (zlib.error, zstandard.ZstdError, lzma.LZMAError) as error:
             raise DamagedStream(f"the {compression} data is damaged: {error}") from error
         waiting = part.unused_data
         if part.eof:
             part = None
-            padding = b"\0" if compression == ".gz" else b""  # tapes and some tools pad with it
+            # Tapes and some tools pad with it.
+            padding = b"" if compression == ".zst" else b"\0"
         if chunk:
             yield chunk
     if part is not None:
@@ -106,6 +117,8 @@ class _Decompressor(Protocol):
 def _decompressor(compression: Compression) -> _Decompressor:
     if compression == ".gz":
         return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # 16: with gzip's header
+    if compression == ".xz":
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES)
     return zstandard.ZstdDecompressor().decompressobj()
 
 

@@ -253,6 +253,8 @@ def read_texts(path: Path) -> list[str]:
                 raise DataError(
                     f"{found.place}: {found.reason}; a score is of the whole file: mend it first"
                 )
+            if found.messages is not None or found.pair is not None:
+                raise DataError(f"{found.id}: messages or a pair; only text is scored")
             texts.append(found.text)
     if not any(texts):
         raise DataError(f"{path}: holds no text to score")

@@ -169,6 +169,12 @@ def _checked(documents: Iterable[Document], progress: Progress) -> Iterator[Docu
     for number, document in enumerate(documents):
         if number % _CHECK_EVERY == 0:
             progress.check()
+        if document.messages is not None or document.pair is not None:
+            what = "a conversation" if document.messages is not None else "a pair"
+            raise DataError(
+                f"the document {document.id} of {document.source} is {what}; only a corpus of "
+                "texts can be tokenized: clean the texts without it"
+            )
         yield document
 
 

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmctl.core.artifacts import streams
+from llmctl.core.artifacts.document_files import read_documents
 from llmctl.core.artifacts.documents import (
     Document,
     Unreadable,
     format_of,
     from_line,
     json_bytes,
-    read_documents,
     to_line,
 )
 from llmctl.core.errors import DataError
@@ -180,7 +180,7 @@ def test_a_line_over_the_limit_is_marked(monkeypatch):
 
 
 def test_a_text_over_the_limit_is_marked(monkeypatch):
-    monkeypatch.setattr("llmctl.core.artifacts.documents.MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(streams, "MAX_LINE_BYTES", 100)
 
     [(place, reason)] = marks(read(b"x" * 101, "text"))
 

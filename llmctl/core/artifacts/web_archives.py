@@ -1,0 +1,162 @@
+"""WARC and WET → documents, through fastwarc: a page or a text each.
+
+Responses with HTML become their main text; plain text in responses, resources and
+conversions (those are what a WET holds) is taken as it is. The id is the WARC-Record-ID;
+address, date and title stand in meta. Other records (requests, metadata, images) hold no
+text and are passed over.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from typing import IO, Any
+
+from llmctl.core.artifacts.documents import UNKNOWN_LANGUAGE, Document, Unreadable
+from llmctl.core.artifacts.encodings import UndecodableError, decode, decode_page
+from llmctl.core.artifacts.http_payloads import payload
+from llmctl.core.artifacts.streams import ByteStream, DamagedStream
+from llmctl.core.artifacts.web_pages import MAX_PAGE_BYTES, UnreadablePage, extract_page
+from llmctl.core.errors import MissingInputError
+
+MAGIC = b"WARC/"
+_HTML_TYPES = ("text/html", "application/xhtml+xml")
+_OK = 200
+
+
+def read_web_archive(
+    stream: ByteStream, source: str, first_number: int = 1
+) -> Iterator[Document | Unreadable]:
+    """Yield a document for each record that holds text.
+
+    Args:
+        stream: The archive, plain or with each record gzipped, at the beginning of a record.
+        source: The input's name.
+        first_number: The number of the first record in its file, for what has no id.
+
+    Yields:
+        Documents whose language is not known yet, and marks for what cannot be read.
+
+    Raises:
+        MissingInputError: An extra that this needs is not installed.
+    """
+    number = first_number - 1
+    try:
+        for number, record in enumerate(_records(_Told(stream)), first_number):
+            found = _found(record, source, number)
+            if found is not None:
+                yield found
+    except OSError as error:
+        yield Unreadable(f"{source}:{number + 1}", f"the archive is damaged: {error}")
+
+
+class _Told:
+    """A stream that tells its place, which fastwarc asks for; it need not be a file."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._place: int = getattr(stream, "tell", int)()
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._stream.read(size)
+        self._place += len(data)
+        return data
+
+    def tell(self) -> int:
+        return self._place
+
+
+def record_offsets(handle: IO[bytes], min_bytes: int) -> Iterator[tuple[int, int]]:
+    """Yield (place, number) of records that are at least `min_bytes` apart, after the first.
+
+    An archive that is damaged yields those before the damage.
+    """
+    last = 0
+    try:
+        for number, record in enumerate(_records(handle), 1):
+            if record.stream_pos >= last + min_bytes:
+                last = record.stream_pos
+                yield last, number
+    except OSError:
+        return
+
+
+def _records(stream: ByteStream) -> Iterator[Any]:
+    """Yield the records.
+
+    Raises:
+        OSError: The archive is damaged.
+        MissingInputError: fastwarc is not installed.
+    """
+    try:
+        warc = importlib.import_module("fastwarc.warc")
+    except ImportError:
+        raise MissingInputError(
+            "WARC and WET are read with fastwarc, which is not installed: "
+            "pip install 'llmctl-toolkit[html,warc]'"
+        ) from None
+    try:
+        yield from warc.ArchiveIterator(stream, parse_http=False)
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":  # that is how its Rust gives up
+            raise OSError(str(error)) from None
+        raise
+
+
+def _found(record: Any, source: str, number: int) -> Document | Unreadable | None:
+    if record.headers.get("WARC-Type") not in ("response", "resource", "conversion"):
+        return None
+    place = f"{source}:{number}"
+    charset = headers = None
+    content_type = (record.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+    if content_type == "application/http":
+        # Not auto_decode: what it cannot decode costs it the rest of the archive.
+        record.parse_http(auto_decode="none")
+        headers = record.http_headers
+        if not headers or headers.status_code != _OK:
+            return None
+        content_type, charset = record.http_content_type or "", record.http_charset
+    is_page = content_type in _HTML_TYPES
+    if not is_page and not content_type.startswith("text/plain"):
+        return None
+    try:
+        content = record.reader.read(MAX_PAGE_BYTES + 1)
+    except OSError as error:
+        return Unreadable(place, f"its content is damaged: {error}")
+    try:
+        if headers:
+            content = payload(
+                content, headers.get("Transfer-Encoding"), headers.get("Content-Encoding")
+            )
+        if len(content) > MAX_PAGE_BYTES:
+            return Unreadable(place, f"a page of more than {MAX_PAGE_BYTES // 1_000_000} MB")
+        return _document(record, source, number, _text(content, charset, is_page=is_page))
+    except (UndecodableError, UnreadablePage, DamagedStream) as error:
+        return Unreadable(place, str(error))
+
+
+def _text(content: bytes, charset: str | None, *, is_page: bool) -> tuple[str, dict[str, Any]]:
+    """Return the text, and what else the content tells of itself."""
+    if is_page:
+        page_text, encoding = decode_page(content, charset)
+        page = extract_page(page_text)
+        text, meta = page.text, {"title": page.title} if page.title else {}
+    else:
+        text, encoding = decode_page(content, charset) if charset else decode(content)
+        meta = {}
+    return text, {**meta, "encoding": encoding.codec} if encoding.guessed else meta
+
+
+def _document(
+    record: Any, source: str, number: int, content: tuple[str, dict[str, Any]]
+) -> Document:
+    text, told = content
+    meta: dict[str, Any] = {}
+    if url := record.headers.get("WARC-Target-URI"):
+        meta["url"] = url.strip("<>")
+    if date := record.headers.get("WARC-Date"):
+        meta["date"] = date
+    identifier = (record.headers.get("WARC-Record-ID") or "").strip("<>")
+    return Document(
+        identifier or f"{source}:{number}", source, UNKNOWN_LANGUAGE, text, {**meta, **told}
+    )
