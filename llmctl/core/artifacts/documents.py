@@ -6,7 +6,7 @@ The kinds of files that documents are read from are named here; see `document_fi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -136,20 +136,29 @@ def from_line(line: bytes, place: str) -> Document:
         content = [record[name] for name in ("text", "messages", "pair") if name in record]
         if len(content) != 1:
             raise ValueError(f"{len(content)} of text, messages and pair")
-        return Document(
-            record["id"],
-            record["source"],
-            record["language"],
-            record.get("text", ""),
-            record["meta"],
-            record.get("messages"),
-            record.get("pair"),
-        )
+        return from_record(record)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{place}: not a document: expected an object with id, source, language, meta and "
             "one of text, messages and pair"
         ) from error
+
+
+def from_record(record: Mapping[str, Any]) -> Document:
+    """Return the document of a record that `to_line` wrote; other fields are passed over.
+
+    Raises:
+        KeyError: A field is missing.
+    """
+    return Document(
+        record["id"],
+        record["source"],
+        record["language"],
+        record.get("text", ""),
+        record["meta"],
+        record.get("messages"),
+        record.get("pair"),
+    )
 
 
 def format_of(name: str) -> tuple[Kind, Compression] | None:

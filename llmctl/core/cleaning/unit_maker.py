@@ -22,7 +22,7 @@ from llmctl.core.artifacts.corpus import read_corpus_file
 from llmctl.core.artifacts.corpus_tally import CorpusTally
 from llmctl.core.artifacts.documents import Document, Unreadable, json_bytes, to_line
 from llmctl.core.artifacts.sources import Source
-from llmctl.core.artifacts.stretches import Stretch, read_stretch
+from llmctl.core.artifacts.stretches import Stretch, read_piece, read_stretch
 from llmctl.core.clean_plan import CleanPlan
 from llmctl.core.cleaning.decontamination import RULE as CONTAMINATED
 from llmctl.core.cleaning.decontamination import decontaminate
@@ -113,13 +113,11 @@ class UnitMaker:
             _remove(job.piece)
 
     def _lines(self, job: UnitJob, unit: _Unit, advance: Callable[[int, int], None]) -> Any:
-        for count, item in enumerate(self._items(job, advance), start=1):
+        for count, (source, item) in enumerate(self._items(job, advance), start=1):
             if isinstance(item, Unreadable):
-                unit.tally.fail(item.source, item)
+                unit.tally.fail(source, item)
                 unit.index.add_unreadable(item.place, item.reason)
-                yield json_bytes(
-                    {"unreadable": item.place, "reason": item.reason, "source": item.source}
-                )
+                yield json_bytes({"unreadable": item.place, "reason": item.reason})
             else:
                 unit.index.num_records += 1
                 yield self._examined(item, unit)
@@ -128,11 +126,11 @@ class UnitMaker:
 
     def _items(
         self, job: UnitJob, advance: Callable[[int, int], None]
-    ) -> Iterator[Document | Unreadable]:
+    ) -> Iterator[tuple[str, Document | Unreadable]]:
         below = self._setting.sample_below
-        for item in _read(job, self._setting.sources, advance):
+        for source, item in _read(job, self._setting.sources, advance):
             if below is None or _drawn(item) <= below:
-                yield item
+                yield source, item
 
     def _examined(self, document: Document, unit: _Unit) -> bytes:
         if document.messages is not None or document.pair is not None:
@@ -253,16 +251,18 @@ def _earlier(path: Path, unit: _Unit, advance: Callable[[int, int], None]) -> It
 
 def _read(
     job: UnitJob, sources: Sequence[Source], advance: Callable[[int, int], None]
-) -> Iterator[Document | Unreadable]:
-    if job.piece is not None:
-        [stretch] = job.stretches
-        source = replace(sources[stretch.source_index], origin="file", path=job.piece)
-        yield from read_stretch(source, stretch, lambda _count: None)
-        advance(job.num_bytes, 0)
-        return
+) -> Iterator[tuple[str, Document | Unreadable]]:
+    """Yield what a unit is made of, each with the name of its source."""
     for stretch in job.stretches:
         source = sources[stretch.source_index]
-        yield from read_stretch(source, stretch, lambda count: advance(count, 0))
+        if job.piece is None:
+            items = read_stretch(source, stretch, lambda count: advance(count, 0))
+        else:
+            items = read_piece(source, job.piece, stretch.first_number)
+        for item in items:
+            yield source.name, item
+    if job.piece is not None:
+        advance(job.num_bytes, 0)
 
 
 def _remove(piece: Path | None) -> None:
@@ -287,6 +287,6 @@ class DrawCollector:
         """Return the lowest draws of the unit's documents, and how many documents it has."""
         if job.earlier is not None:
             return np.empty(0, np.uint64), 0
-        draws = array("Q", map(_drawn, _read(job, self._sources, advance)))
+        draws = array("Q", (_drawn(item) for _, item in _read(job, self._sources, advance)))
         _remove(job.piece)
         return np.sort(np.array(draws, np.uint64))[: self._num_wanted], len(draws)

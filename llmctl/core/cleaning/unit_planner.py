@@ -18,6 +18,7 @@ from llmctl.core.cleaning.unit_maker import UnitJob
 
 UNIT_BYTES = 4_000_000
 UNIT_SOURCES = 1000
+_USUAL_RATIO = 4  # of text, packed well
 
 
 class UnitPlanner:
@@ -46,7 +47,7 @@ class UnitPlanner:
                 ]
                 size = sum(source.size_bytes or 0 for source in group)
                 yield UnitJob(f"{prefix}-{0:06d}", tuple(found), size)
-            elif is_unpacked_first(group[0], UNIT_BYTES):
+            elif _is_large(group[0]) and is_unpacked_first(group[0]):
                 yield from self._pieces_of(prefix, first, group[0])
             else:
                 yield from _parts_of(prefix, first, group[0])
@@ -67,16 +68,25 @@ class UnitPlanner:
             yield first, group
 
     def _pieces_of(self, prefix: str, index: int, source: Source) -> Iterator[UnitJob]:
-        self._pieces.mkdir(parents=True, exist_ok=True)
         folder = self._pieces / prefix
         atomic.remove_tree(folder)
-        folder.mkdir()
-        done = 0
-        for part, piece in enumerate(unpack_pieces(source, folder, UNIT_BYTES)):
-            stretch = Stretch(index, 0, None, piece.first_number)
-            name = f"{prefix}-{part:06d}"
-            yield UnitJob(name, (stretch,), piece.num_packed_bytes - done, piece=piece.path)
-            done = piece.num_packed_bytes
+        folder.mkdir(parents=True)
+        num_bytes = 0
+
+        def count(more: int) -> None:
+            nonlocal num_bytes
+            num_bytes += more
+
+        pieces = unpack_pieces(source, folder, UNIT_BYTES, count)
+        for part, (piece, first_number) in enumerate(pieces):
+            stretch = Stretch(index, 0, None, first_number)
+            yield UnitJob(f"{prefix}-{part:06d}", (stretch,), num_bytes, piece=piece)
+            num_bytes = 0
+
+
+def _is_large(source: Source) -> bool:
+    """Tell whether a packed source may hold more than a unit."""
+    return (source.size_bytes or 0) * _USUAL_RATIO > UNIT_BYTES
 
 
 def _parts_of(prefix: str, index: int, source: Source) -> Iterator[UnitJob]:

@@ -209,7 +209,7 @@ def _end_with(parent_pid: int) -> None:
 
 def _serve(parent: Any) -> None:
     make_task, arguments = parent.recv()
-    task: Task[Any] | None = None  # made with the first job, so that its errors are told
+    task: Any = None  # made with the first job, so that its errors are told
     while True:
         try:
             job = parent.recv()

@@ -1,8 +1,8 @@
 """Fingerprints into files of a few megabytes, and those of an earlier corpus."""
 
 import pytest
+from made_corpus import write_corpus
 
-from llmctl.core.artifacts.corpus import CorpusWriter
 from llmctl.core.artifacts.documents import Document
 from llmctl.core.artifacts.fingerprint_units import FingerprintUnits
 from llmctl.core.clean_plan import DuplicatesPlan
@@ -30,11 +30,10 @@ def test_no_documents_make_no_units(tmp_path):
 
 
 def test_an_earlier_corpus_is_taken_in_by_its_kept_documents(tmp_path):
-    corpus = tmp_path / "corpus"
-    corpus.mkdir()
-    with CorpusWriter(corpus) as writer:
-        writer.keep(Document("诗", "source", "zh", "床前明月光，疑是地上霜。"))
-        writer.drop(Document("b", "source", "en", "text"), "rule", 1.0, 1.0)
+    kept = Document("诗", "source", "zh", "床前明月光，疑是地上霜。")
+    verdict = {"rule": "rule", "value": 1.0, "threshold": 1.0}
+    dropped = (Document("b", "source", "en", "text"), verdict)
+    corpus = write_corpus(tmp_path / "corpus", [kept], [dropped])
 
     earlier = fingerprint_corpus(corpus, "../corpus", PLAN, tmp_path / "units")
 

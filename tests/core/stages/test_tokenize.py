@@ -8,12 +8,12 @@ import signal
 from functools import partial
 from pathlib import Path
 
+import made_corpus
 import numpy as np
 import pytest
 from pyarrow import parquet
 
 from llmctl.core import atomic
-from llmctl.core.artifacts.corpus import CorpusWriter
 from llmctl.core.artifacts.documents import Document
 from llmctl.core.artifacts.shards import TokenShards
 from llmctl.core.errors import DataError, Interrupted, MissingInputError
@@ -44,13 +44,11 @@ def made_texts(num_texts=24, seed=5):
 
 
 def write_corpus(folder: Path, texts):
-    folder.mkdir(parents=True)
-    with CorpusWriter(folder) as writer:
-        for text in texts:
-            name = f"{content_hash(text):x}"
-            language = "zh" if any(character in HAN for character in text) else "en"
-            writer.keep(Document(name, "文 1.jsonl", language, text, {}))
-    return folder
+    def document(text):
+        language = "zh" if any(character in HAN for character in text) else "en"
+        return Document(f"{content_hash(text):x}", "文 1.jsonl", language, text, {})
+
+    return made_corpus.write_corpus(folder, map(document, texts))
 
 
 def run(folder, corpus, plan=PLAN, *, seed=1, progress=None):

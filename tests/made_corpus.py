@@ -1,0 +1,23 @@
+"""Corpora for tests, written as the stage writes them."""
+
+import zstandard
+
+from llmctl.core.artifacts.corpus import CorpusWriter
+from llmctl.core.artifacts.documents import to_line
+
+
+def write_corpus(directory, documents, dropped=()):
+    """Write documents, and (document, verdict) pairs, into a directory."""
+    directory.mkdir(parents=True, exist_ok=True)
+    part = directory / "part.zst"
+    with CorpusWriter(directory) as writer:
+        for document in documents:
+            line = to_line(document)
+            part.write_bytes(zstandard.compress(line))
+            writer.add_kept(part, len(line))
+        for document, verdict in dropped:
+            line = to_line(document, **verdict)
+            part.write_bytes(zstandard.compress(line))
+            writer.add_dropped(part, len(line))
+    part.unlink(missing_ok=True)
+    return directory
