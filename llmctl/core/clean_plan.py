@@ -173,8 +173,10 @@ class PrivacyPlan(Plan):
 class DuplicatesPlan(Plan):
     """Which documents say what another one says already."""
 
+    exact: bool = True
+    """Documents equal but for case, width and white space count as duplicates."""
     similarity: Share | None = 0.8
-    """Documents at least so alike count as near-duplicates; null: only equal ones do."""
+    """Documents at least so alike count as near-duplicates; null: none."""
     measure: Literal["jaccard", "containment"] = "jaccard"
     """How alike: shared five-word runs (five characters in Chinese) to all of both, or to the
     smaller one's."""

@@ -168,7 +168,9 @@ def resolve(
     ):
         directory = Path(temporary)
         documents = _Documents(units, earlier)
-        exact = _exact_survivors(documents, directory, between)
+        exact = np.arange(len(documents), dtype=np.uint32)
+        if plan.exact:
+            exact = _exact_survivors(documents, directory, between)
         near = _NearSearch(documents, exact, plan, between).run(directory)
     return Duplicates(documents, exact, near)
 

@@ -262,9 +262,7 @@ class _Work:
         assert tally.all.total == num_records, (tally.all, num_records)
         self._check_shares(tally)
         decisions.write_pairs(result)
-        origin = CorpusOrigin(
-            self._plan, self._workspace.target.name, self._num_seen, MEANT_TO_DROP
-        )
+        origin = CorpusOrigin(self._plan, sampled_from=self._num_seen, meant=MEANT_TO_DROP)
         write_corpus_report(result, tally, origin)
         return tally
 

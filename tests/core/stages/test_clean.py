@@ -1,19 +1,32 @@
 """clean: conservation, resumption to the same bytes, warnings and refusals."""
 
+import gzip
 import json
 import shutil
 
 import pytest
+import zstandard
 
 from llmctl.core.artifacts.corpus import read_corpus
 from llmctl.core.artifacts.sources import resolve_sources
 from llmctl.core.artifacts.streams import read_lines
-from llmctl.core.clean_plan import CleanPlan, DuplicatesPlan
-from llmctl.core.errors import DataError, Interrupted
+from llmctl.core.clean_plan import (
+    CleanPlan,
+    CleanSettings,
+    DecontaminationPlan,
+    DuplicatesPlan,
+    MixPlan,
+    PrivacyPlan,
+    Shard,
+)
+from llmctl.core.cleaning import unit_maker, unit_planner
+from llmctl.core.cleaning.unit_files import read_records, write_records
+from llmctl.core.errors import BusyError, DataError, Interrupted
+from llmctl.core.lock import exclusive
 from llmctl.core.manifest import DigestCache, Identity
 from llmctl.core.progress import Progress
 from llmctl.core.stages import clean as stage
-from llmctl.core.stages.clean import clean
+from llmctl.core.stages.clean import clean, clean_shard
 from llmctl.core.workspace import Workspace
 
 
@@ -37,19 +50,24 @@ def sentence(number):
     return f"Item {number} of the list has a value of {number * 7919 % 1009} and a name. " * 2
 
 
-def write_records(path, texts):
+def write_texts(path, texts):
     lines = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def run(base, inputs=("in",), progress=None, target="corpus", **plan):
-    plan = CleanPlan(inputs=inputs, **plan)
-    sources = resolve_sources(plan.inputs, base, text_field=plan.text_field)
+def prepared(base, inputs, plan):
+    sources = resolve_sources(inputs, base, text_field=plan.text_field)
     cache = DigestCache(base / "digests")
     digests = {source.name: source.digest(cache) for source in sources}
-    identity = Identity("corpus", plan.model_dump(mode="json"), {}, digests)
+    return sources, Identity("corpus", plan.model_dump(mode="json"), {}, digests)
+
+
+def run(base, inputs=("in",), progress=None, target="corpus", workers=1, **plan):
+    plan = CleanPlan(inputs=inputs, **plan)
+    sources, identity = prepared(base, inputs, plan)
     space = Workspace(base / target, identity)
-    return clean(plan, sources, space, progress=progress or Watcher())
+    settings = CleanSettings(workers, base)
+    return clean(plan, sources, space, settings=settings, progress=progress or Watcher())
 
 
 def dropped(base):
@@ -67,7 +85,7 @@ def test_every_document_is_kept_dropped_or_unreadable(base):
     texts[3] = "short"
     texts[5] = texts[4].upper()
     texts[7] = texts[6] + " More."
-    write_records(base / "in" / "a.jsonl", texts)
+    write_texts(base / "in" / "a.jsonl", texts)
     with (base / "in" / "a.jsonl").open("ab") as handle:
         handle.write(b'{"text": "\xff"}\n')
     (base / "in" / "诗.txt").write_text(
@@ -111,7 +129,7 @@ def test_text_without_repair_stays_as_it_is(base):
 
 
 def test_near_duplicates_can_be_switched_off(base):
-    write_records(base / "in" / "a.jsonl", [sentence(1), sentence(1) + " More.", sentence(1)])
+    write_texts(base / "in" / "a.jsonl", [sentence(1), sentence(1) + " More.", sentence(1)])
 
     manifest = run(base, duplicates=DuplicatesPlan(similarity=None))
 
@@ -128,7 +146,7 @@ def contents(directory):
 
 def make_inputs(base, num_files=6):
     for number in range(num_files):
-        write_records(
+        write_texts(
             base / "in" / f"{number}.jsonl",
             [sentence(number * 40 + row) for row in range(50)],
         )
@@ -145,8 +163,8 @@ def test_same_input_gives_the_same_bytes(base):
 
 @pytest.mark.parametrize("num_checks", [0, 1, 5, 9, 14, 20, 30, 60])
 def test_stopped_anywhere_it_converges_to_the_same_bytes(base, monkeypatch, num_checks):
-    monkeypatch.setattr(stage, "UNIT_SOURCES", 2)
-    monkeypatch.setattr(stage, "_CHECK_EVERY", 16)
+    monkeypatch.setattr(unit_planner, "UNIT_SOURCES", 2)
+    monkeypatch.setattr(unit_maker, "_REPORT_EVERY", 16)
     make_inputs(base)
     run(base, target="undisturbed")
 
@@ -159,30 +177,30 @@ def test_stopped_anywhere_it_converges_to_the_same_bytes(base, monkeypatch, num_
 
 
 def test_finished_units_are_taken_up(base, monkeypatch):
-    monkeypatch.setattr(stage, "UNIT_SOURCES", 1)
+    monkeypatch.setattr(unit_planner, "UNIT_SOURCES", 1)
     make_inputs(base)
     with pytest.raises(Interrupted):
         run(base, progress=Watcher(checks_until_stop=7))
-    judged = []
+    seen = []
     monkeypatch.setattr(
-        stage,
-        "judge",
-        lambda text, plan, judge=stage.judge: judged.append(text) or judge(text, plan),
+        unit_maker,
+        "repair",
+        lambda text, repair=unit_maker.repair: seen.append(text) or repair(text),
     )
 
     run(base)
 
-    assert 0 < len(judged) < 300
+    assert 0 < len(seen) < 300
 
 
-def test_a_damaged_unit_is_named(base, monkeypatch):
+def test_a_damaged_unit_is_named(base):
     make_inputs(base, 1)
     with pytest.raises(Interrupted):
-        run(base, progress=Watcher(checks_until_stop=3))
+        run(base, progress=Watcher(checks_until_stop=5))
     [unit] = base.glob(".work-*/units/*.zst")
-    whole = list(read_lines(unit))
-    with stage.write_lines(unit) as writer:
-        writer.write(b"\n".join([*whole[1:-1], whole[-1]]) + b"\n")
+    lines = [line + b"\n" for line, _ in read_records(unit)]
+    unit.unlink()
+    write_records(unit, iter([*lines[1:], b'{"end": 50}\n']))
 
     with pytest.raises(DataError, match="49 records, expected 50; remove it"):
         run(base)
@@ -199,7 +217,7 @@ def test_a_file_that_changes_meanwhile_is_refused(base):
 
 
 def test_nothing_is_published_with_too_many_unreadable(base):
-    write_records(base / "in" / "a.jsonl", [sentence(number) for number in range(50)])
+    write_texts(base / "in" / "a.jsonl", [sentence(number) for number in range(50)])
     shutil.copy(base / "in" / "a.jsonl", base / "in" / "b.jsonl")
     with (base / "in" / "b.jsonl").open("a", encoding="utf-8") as handle:
         handle.write("{\n" * 5)
@@ -235,7 +253,7 @@ def test_input_without_a_document_is_refused(base, content, message):
 
 
 def test_a_rule_that_drops_half_is_told(base):
-    write_records(base / "in" / "a.jsonl", [sentence(1), "one", "two"])
+    write_texts(base / "in" / "a.jsonl", [sentence(1), "one", "two"])
     progress = Watcher()
 
     run(base, progress=progress)
@@ -246,7 +264,7 @@ def test_a_rule_that_drops_half_is_told(base):
 
 def test_chinese_is_not_eaten_silently(base):
     chinese = [f"第{number}首诗□□□□□□□□□□□□□□□□□□□□" for number in range(30)]
-    write_records(base / "in" / "a.jsonl", [sentence(number) for number in range(90)] + chinese)
+    write_texts(base / "in" / "a.jsonl", [sentence(number) for number in range(90)] + chinese)
     progress = Watcher()
 
     run(base, progress=progress)
@@ -271,3 +289,174 @@ def test_text_field_of_the_plan(base):
     (base / "in" / "a.jsonl").write_text(json.dumps({"body": sentence(1)}), encoding="utf-8")
 
     assert run(base, text_field="body").counts["kept"] == 1
+
+
+@pytest.fixture
+def small_units(monkeypatch):
+    monkeypatch.setattr(unit_planner, "UNIT_BYTES", 5_000)
+    monkeypatch.setattr(stage, "UNIT_BYTES", 5_000)
+
+
+def test_any_number_of_workers_gives_the_same_bytes(base, small_units):
+    make_inputs(base, 3)
+    packed = gzip.compress((base / "in" / "0.jsonl").read_bytes().replace(b"Item", b"Thing"))
+    (base / "in" / "包.jsonl.gz").write_bytes(packed)
+    options = {"duplicates": DuplicatesPlan(max_line_documents=50)}
+
+    one = run(base, target="1", **options)
+    several = run(base, target="3", workers=3, **options)
+
+    assert one.counts["documents"] == 200
+    assert one.counts == several.counts
+    assert contents(base / "1") == contents(base / "3")
+
+
+def test_a_large_packed_file_is_shared_in_pieces(base, small_units):
+    texts = [sentence(number) for number in range(200)]
+    write_texts(base / "in" / "a.jsonl", texts)
+    run(base, target="plain")
+    packed = zstandard.compress((base / "in" / "a.jsonl").read_bytes())
+    (base / "in" / "a.jsonl").unlink()
+    (base / "in" / "a.jsonl.zst").write_bytes(packed)
+
+    run(base, target="packed")
+
+    plain, unpacked = (list(read_corpus(base / name)) for name in ("plain", "packed"))
+    assert [item.text for item in plain] == [item.text for item in unpacked]
+    assert unpacked[-1].id == "in/a.jsonl.zst:200"
+
+
+def test_shards_are_made_apart_and_put_together(base, small_units):
+    make_inputs(base)
+    run(base, target="whole")
+    plan = CleanPlan(inputs=("in",))
+    sources, identity = prepared(base, ("in",), plan)
+    num_units = 0
+    for number in (2, 1, 3):
+        space = Workspace(base / "corpus", identity, is_shared=True)
+        with exclusive(space.shard_lock((number, 3))):
+            num_units += clean_shard(
+                plan, sources, space, Shard(number, 3), settings=CleanSettings(1, base),
+                progress=Watcher(),
+            )  # fmt: skip
+    units = set((base / f".work-corpus-{identity.short_key}" / "units").glob("*.jsonl.zst"))
+
+    run(base)
+
+    assert len(units) == num_units > 3
+    assert contents(base / "corpus") == contents(base / "whole")
+
+
+def test_a_shard_that_is_being_made_is_waited_for(base):
+    make_inputs(base, 1)
+    _, identity = prepared(base, ("in",), CleanPlan(inputs=("in",)))
+    space = Workspace(base / "corpus", identity, is_shared=True)
+
+    with exclusive(space.shard_lock((1, 2))), pytest.raises(BusyError, match="in use by process"):
+        run(base)
+
+
+def test_a_sample_is_drawn_from_all_and_says_so(base):
+    make_inputs(base)
+
+    manifest = run(base, sample=20)
+
+    assert manifest.counts["documents"] == 20
+    report = json.loads((base / "corpus" / "report.json").read_bytes())
+    assert report["sample"] == {"documents": 20, "drawn_from": 300}
+    assert len({item.source for item in read_corpus(base / "corpus")}) > 2
+    run(base, sample=20, workers=2, target="again")
+    assert contents(base / "corpus") == contents(base / "again")
+
+
+def test_what_an_earlier_corpus_holds_is_dropped(base):
+    make_inputs(base, 2)
+    run(base, inputs=("in/0.jsonl",), target="earlier")
+
+    run(base, duplicates=DuplicatesPlan(against=("earlier",)))
+
+    found = [(item["rule"], item["corpus"]) for item in dropped(base) if "corpus" in item]
+    assert found == [("exact_duplicate", "earlier")] * 60
+    assert {item.source for item in read_corpus(base / "corpus")} == {"in/1.jsonl"}
+
+
+def test_a_mix_keeps_shares_and_repeats(base):
+    make_inputs(base, 3)
+    plan = {"duplicates": DuplicatesPlan(exact=False, similarity=None)}
+    mix = MixPlan(weights={"in/0.jsonl": 0.0, "in/1.jsonl": 2.0}, max_characters={"*": 20_000})
+
+    manifest = run(base, mix=mix, **plan)
+
+    found = list(read_corpus(base / "corpus"))
+    assert not [item for item in found if item.source == "in/0.jsonl"]
+    repeated = [item.id for item in found if item.source == "in/1.jsonl"]
+    assert repeated[1] == f"{repeated[0]}#2"
+    assert sum(len(item.text) for item in found) <= 20_000
+    assert set(manifest.counts["dropped"]) == {"mix_weight", "mix_characters"}
+    assert manifest.counts["dropped"]["mix_weight"] == 50
+
+
+def test_evaluation_data_is_dropped_or_cut(base):
+    question = "If Anna has twelve apples and gives five of them to her brother Ben, how many?"
+    write_texts(base / "in" / "a.jsonl", [sentence(1), f"{sentence(2)} {question}"])
+    (base / "gsm.txt").write_text(question, encoding="utf-8")
+
+    run(base, decontaminate=DecontaminationPlan(files=("gsm.txt",)))
+    cut = DecontaminationPlan(files=("gsm.txt",), action="cut")
+    run(base, decontaminate=cut, target="cut")
+
+    [item] = dropped(base)
+    assert (item["rule"], item["item"]) == ("contaminated", "gsm.txt:1")
+    assert [item.text for item in read_corpus(base / "cut")][1] == sentence(2).strip()
+    report = json.loads((base / "cut" / "report.json").read_bytes())
+    assert report["evaluation_hits"][0]["item"] == "gsm.txt:1"
+
+
+def test_personal_data_is_counted_replaced_or_dropped(base):
+    text = f"{sentence(1)}联系邮箱是zhangsan@example.cn，欢迎来信。"
+    write_texts(base / "in" / "a.jsonl", [text, sentence(2)])
+
+    run(base)
+    run(base, privacy=PrivacyPlan(action="replace"), target="replaced")
+    run(base, privacy=PrivacyPlan(action="drop"), target="dropped")
+
+    assert "zhangsan@example.cn" in next(read_corpus(base / "corpus")).text
+    report = json.loads((base / "corpus" / "report.json").read_bytes())
+    assert report["private"]["email"] == 1
+    assert "zhangsan" not in next(read_corpus(base / "replaced")).text
+    assert [item.text for item in read_corpus(base / "dropped")] == [sentence(2).rstrip()]
+
+
+def test_conversations_and_pairs_are_carried_through(base):
+    messages = [{"role": "user", "content": "你好 "}, {"role": "assistant", "content": "你好！"}]
+    pair = {"prompt": "1 + 1 = ", "completion": "2"}
+    (base / "in" / "a.jsonl").write_text(
+        "\n".join(json.dumps(record) for record in ({"messages": messages}, pair, pair)),
+        encoding="utf-8",
+    )
+
+    run(base)
+
+    found = list(read_corpus(base / "corpus"))
+    assert [(item.messages, item.pair) for item in found] == [(messages, None), (None, pair)]
+    assert [item["rule"] for item in dropped(base)] == ["exact_duplicate"]
+
+
+def test_a_rule_may_drop_no_more_than_max_drop(base):
+    write_texts(base / "in" / "a.jsonl", ["short", *(sentence(number) for number in range(29))])
+
+    with pytest.raises(DataError, match=r"max_drop = 0\.02 allows:\n  min_characters dropped 1 of"):
+        run(base, max_drop=0.02)
+
+    assert not (base / "corpus").exists()
+    assert run(base, max_drop=0.05).counts["kept"] == 29
+
+
+def test_lines_of_many_documents_are_cut(base):
+    banner = "Subscribe to our newsletter today"
+    write_texts(base / "in" / "a.jsonl", [f"{banner}\n{sentence(number)}" for number in range(30)])
+
+    run(base, duplicates=DuplicatesPlan(max_line_documents=5))
+
+    texts = [item.text for item in read_corpus(base / "corpus")]
+    assert texts == [sentence(number).rstrip() for number in range(30)]
