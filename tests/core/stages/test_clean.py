@@ -383,7 +383,7 @@ def test_what_an_earlier_corpus_holds_is_dropped(base):
 def test_a_mix_keeps_shares_and_repeats(base):
     make_inputs(base, 3)
     plan = {"duplicates": DuplicatesPlan(exact=False, similarity=None)}
-    mix = MixPlan(weights={"in/0.jsonl": 0.0, "in/1.jsonl": 2.0}, max_characters={"*": 20_000})
+    mix = MixPlan(weights={"in/0.jsonl": 0.0, "in/1.jsonl": 2.0}, max_characters={"*": 5_000})
 
     manifest = run(base, mix=mix, **plan)
 
@@ -391,7 +391,7 @@ def test_a_mix_keeps_shares_and_repeats(base):
     assert not [item for item in found if item.source == "in/0.jsonl"]
     repeated = [item.id for item in found if item.source == "in/1.jsonl"]
     assert repeated[1] == f"{repeated[0]}#2"
-    assert sum(len(item.text) for item in found) <= 20_000
+    assert sum(len(item.text) for item in found) <= 5_000
     assert set(manifest.counts["dropped"]) == {"mix_weight", "mix_characters"}
     assert manifest.counts["dropped"]["mix_weight"] == 50
 
