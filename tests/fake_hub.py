@@ -32,7 +32,7 @@ class FakeHub:
     """What the Hub holds and what it has given away.
 
     Attributes:
-        repositories: Id → name → content.
+        repositories: Id → name → content; a data set's id begins with "datasets/".
         refusals: Id → (status, the Hub's code of the error).
         fetched: Every file that was given away, in order.
     """
@@ -44,8 +44,9 @@ class FakeHub:
 
     def answer(self, path):
         """(status, headers, body) of a path."""
-        if path.startswith("/api/models/"):
-            hub_id, _, revision = path.removeprefix("/api/models/").partition("/revision/")
+        if path.startswith(("/api/models/", "/api/datasets/")):
+            hub_id, _, revision = path.removeprefix("/api/").partition("/revision/")
+            hub_id = hub_id.removeprefix("models/")
             if hub_id in self.refusals or hub_id not in self.repositories:
                 status, code = self.refusals.get(hub_id, (404, "RepoNotFound"))
                 return status, {"X-Error-Code": code, "X-Error-Message": "no\x1b[2J"}, b""

@@ -1,4 +1,4 @@
-"""The Hugging Face Hub's ids of models, and where its cache on this disk keeps them.
+"""The Hugging Face Hub's ids of models and data sets, and where its cache on this disk keeps them.
 
 The cache is the one that transformers and huggingface_hub fill and read. It is read here
 without huggingface_hub, whose import takes as long as all of `llmctl --help`.
@@ -11,6 +11,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _MAIN = "main"
@@ -22,20 +23,22 @@ _REFERENCE = re.compile(
 
 @dataclass(frozen=True)
 class HubReference:
-    """A repository of models and a commit of it.
+    """A repository of a model or a data set, and a commit of it.
 
     Attributes:
         id: As on the Hub: `gpt2`, `Qwen/Qwen3-0.6B`.
         revision: A branch, a tag or a commit's full hash.
+        kind: Which of both.
     """
 
     id: str
     revision: str = _MAIN
+    kind: Literal["model", "dataset"] = "model"
 
     @property
     def folder(self) -> Path:
         """Where the cache keeps the repository."""
-        return cache_directory() / f"models--{self.id.replace('/', '--')}"
+        return cache_directory() / f"{self.kind}s--{self.id.replace('/', '--')}"
 
     def snapshot(self, commit: str) -> Path:
         """Where the cache keeps a commit's files."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from llmctl.core.artifacts.hub_cache import HubReference, cache_directory
-from llmctl.core.artifacts.hub_download import DownloadRefusedError, download
+from llmctl.core.artifacts.hub_connection import DownloadRefusedError, refuse_offline
+from llmctl.core.artifacts.hub_download import download
 from llmctl.core.artifacts.hub_layout import is_whole
 from llmctl.core.errors import MissingInputError
 from llmctl.core.progress import Progress
-
-_OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-_TRUE = ("1", "ON", "YES", "TRUE")
 
 
 def locate(reference: HubReference, *, progress: Progress | None = None) -> Path:
@@ -33,10 +30,8 @@ def locate(reference: HubReference, *, progress: Progress | None = None) -> Path
     cached = reference.cached()
     if cached is not None and is_whole(cached):
         return cached
-    offline = [name for name in _OFFLINE_VARIABLES if os.environ.get(name, "").upper() in _TRUE]
     try:
-        if offline:
-            raise DownloadRefusedError(f"{offline[0]} is set")
+        refuse_offline()
         return download(reference, progress or Progress())
     except DownloadRefusedError as error:
         where = (

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Literal
 
-from llmctl.core.artifacts import python_docs
+from llmctl.core.artifacts import downloads, hub_datasets, python_docs
 from llmctl.core.artifacts.document_files import kind_of, read_documents, sampled
 from llmctl.core.artifacts.documents import (
     KNOWN_KINDS,
@@ -32,10 +32,14 @@ from llmctl.core.artifacts.streams import MAGIC_BYTES, Compression, sniff, unpac
 from llmctl.core.atomic import storage_errors
 from llmctl.core.errors import DataError, MissingInputError, RecipeError
 from llmctl.core.manifest import DigestCache, read_manifest
+from llmctl.core.progress import Progress
 from llmctl.core.recipe import user_path
 
 STANDARD_INPUT = "-"
-SUPPORTED = f"files, directories, globs, {STANDARD_INPUT} and {python_docs.NAME}"
+SUPPORTED = (
+    f"files, directories, globs, {STANDARD_INPUT} (standard input), hub:owner/dataset, "
+    f"https://… and {python_docs.NAME}"
+)
 
 _COPY_BYTES = 1 << 20
 
@@ -65,14 +69,14 @@ class StandardInput:
 
 @dataclass(frozen=True)
 class Source:
-    """One input: a file, standard input or the built-in documentation.
+    """One input: a file, which may have been downloaded, standard input or the built-in one.
 
     Attributes:
         name: As it was written, a file of a directory or glob with its own path; it stands
             in reports, ids and the key.
         origin: What it is.
         path: The file's.
-        text_field: The field of a JSON Lines record that holds the text.
+        text_field: The field of a record, or the column, that holds the text.
         left_out: Files beside this one that are of no known kind; named by the first
             source of a directory.
         is_told_by_name: Whether the file's name tells its kind; if not, its beginning does.
@@ -210,37 +214,48 @@ class SourceReader:
         return self._hash.hexdigest()
 
 
-def resolve_sources(inputs: Sequence[str], base: Path, *, text_field: str = "text") -> list[Source]:
-    """Find what the inputs of a recipe stand for.
+def resolve_sources(
+    inputs: Sequence[str],
+    base: Path,
+    *,
+    text_field: str = "text",
+    progress: Progress | None = None,
+) -> list[Source]:
+    """Find what the inputs of a recipe stand for, downloading what lies elsewhere.
 
     Args:
         inputs: Files, directories (searched to any depth, in the order of their names),
-            globs, "-" and "builtin:python-docs".
+            globs, "-", "hub:owner/dataset", "https://…" and "builtin:python-docs".
         base: What relative paths are relative to.
-        text_field: The field of a JSON Lines record that holds the text.
+        text_field: The field of a record, or the column, that holds the text.
+        progress: Told of what is downloaded.
 
     Returns:
         The sources, each file once, in the order of the inputs.
 
     Raises:
-        MissingInputError: An input matches nothing that can be read.
+        MissingInputError: An input matches nothing that can be read, or is not to be had.
         RecipeError: It is of a kind that is not supported, or a file of an unknown kind.
     """
     found: dict[object, Source] = {}
     for name in inputs:
-        for source in _resolve(name, base):
+        for source in _resolve(name, base, progress or Progress()):
             identity = os.path.realpath(source.path) if source.origin == "file" else source.origin
             found.setdefault(identity, replace(source, text_field=text_field))
     return list(found.values())
 
 
-def _resolve(name: str, base: Path) -> list[Source]:
+def _resolve(name: str, base: Path, progress: Progress) -> list[Source]:
     if name == STANDARD_INPUT:
         return [Source(name, "standard input")]
     if name == python_docs.NAME:
         return [Source(name, "python-docs")]
+    if name.startswith(hub_datasets.SCHEME):
+        return _from_hub(name, progress)
+    if name.startswith(downloads.SCHEMES):
+        return [_downloaded(name, progress)]
     scheme = name.partition(":")[0]
-    if name.startswith(("builtin:", "hub:", "http:", "https:")):
+    if name.startswith("builtin:"):
         raise RecipeError(f"{name}: inputs of {scheme}: are not supported; there are {SUPPORTED}")
     path = base / user_path(name)
     if path.is_dir():
@@ -250,6 +265,24 @@ def _resolve(name: str, base: Path) -> list[Source]:
     if not glob.has_magic(name):
         raise MissingInputError(f"{name}: no such file or directory (looked for {path})")
     return _matching(name, base)
+
+
+def _from_hub(name: str, progress: Progress) -> list[Source]:
+    files = hub_datasets.fetch_dataset(name, progress)
+    dataset = ":".join(name.split(":")[:2])
+    sources = [
+        Source(f"{dataset}:{printable(file)}", "file", path) for file, path in files.paths.items()
+    ]
+    left_out = tuple(f"{dataset}:{printable(file)}" for file in files.left_out)
+    return [replace(sources[0], left_out=left_out), *sources[1:]]
+
+
+def _downloaded(name: str, progress: Progress) -> Source:
+    found = downloads.fetch(name, progress)
+    is_told = format_of(found.path.name) is not None
+    return Source(
+        printable(name), "file", found.path, is_told_by_name=is_told, charset=found.charset
+    )
 
 
 def _matching(name: str, base: Path) -> list[Source]:

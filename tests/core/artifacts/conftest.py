@@ -13,6 +13,7 @@ def hub_cache(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     cache = tmp_path / "hub cache 缓存"
     monkeypatch.setenv("HF_HUB_CACHE", str(cache))
+    monkeypatch.setenv("LLMCTL_CACHE", str(tmp_path / "llmctl cache"))
     return cache
 
 

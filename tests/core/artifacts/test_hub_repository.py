@@ -11,7 +11,7 @@ import warnings
 import pytest
 from fake_hub import COMMIT, SHARDED, WHOLE
 
-from llmctl.core.artifacts import hub_download
+from llmctl.core.artifacts import hub_connection
 from llmctl.core.artifacts.hub_cache import HubReference, parse_reference
 from llmctl.core.artifacts.hub_repository import locate
 from llmctl.core.errors import DataError, Interrupted, MissingInputError, OutputError
@@ -242,7 +242,7 @@ def test_says_that_nobody_answers(fake_hub, monkeypatch, capfd):
 def test_does_not_wait_for_ever(fake_hub, monkeypatch):
     from huggingface_hub import HfApi
 
-    monkeypatch.setattr(hub_download, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(hub_connection, "ANSWER_SECONDS", 0.2)
     waited = threading.Event()
     monkeypatch.setattr(HfApi, "model_info", lambda *_, **__: waited.wait(60))
 

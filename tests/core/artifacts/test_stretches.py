@@ -113,7 +113,7 @@ def test_a_stretch_can_be_sent_to_another_process(tmp_path):
     sent = pickle.loads(pickle.dumps([source, stretches(source, 0, 1)]))
 
     assert sent[1] == stretches(source, 0, 1)
-    assert list(read_stretch(sent[0], sent[1][1], print))[0].id == "a.jsonl:2"
+    assert next(read_stretch(sent[0], sent[1][1], print)).id == "a.jsonl:2"
 
 
 def test_standard_input_can_be_read_by_another_process(tmp_path, monkeypatch):
@@ -177,9 +177,7 @@ def test_packed_json_lines_are_one_stretch_or_several_pieces(tmp_path, compressi
     assert stretches(source, 0, 1) == [Stretch(0, 0, None, 1)]
     assert b"".join(piece.read_bytes() for piece, _ in pieces) == rows
     assert all(5000 <= piece.stat().st_size < 5030 for piece, _ in pieces[:-1])
-    assert [item.id for item in read_piece(source, *pieces[2])][
-        0
-    ] == f"{source.name}:{pieces[2][1]}"
+    assert next(read_piece(source, *pieces[2])).id == f"{source.name}:{pieces[2][1]}"
     assert in_pieces(source, tmp_path / "again", 5000) == in_stretches(source, 1)[0]
 
 
