@@ -153,19 +153,20 @@ def _rules(figures: Figures) -> Iterator[Block]:
 
 def _languages(figures: Figures) -> Iterator[Block]:
     yield Heading("Languages")
-    yield _counts_table("language", figures["languages"], is_language=True)
+    languages = figures["languages"]
+    yield _counts_table("language", languages, len(languages), is_language=True)
 
 
 def _sources(figures: Figures) -> Iterator[Block]:
     yield Heading("Sources")
-    yield _counts_table("source", figures["sources"])
+    yield _counts_table("source", figures["sources"], figures["num_sources"])
     if encodings := figures["encodings"]:
         named = ", ".join(f"{name} {count:,}" for name, count in encodings.items())
         yield Paragraph(f"Encodings: {named}.")
 
 
 def _counts_table(
-    first: str, tallies: Mapping[str, Figures], *, is_language: bool = False
+    first: str, tallies: Mapping[str, Figures], num_all: int, *, is_language: bool = False
 ) -> Block:
     rows: list[tuple[str, ...]] = []
     for name in _by_size(tallies)[:MAX_ROWS]:
@@ -183,8 +184,8 @@ def _counts_table(
             )
         )
     columns = ("documents", "kept", "", "unreadable", "characters kept", "dropped most")
-    more = len(tallies) - MAX_ROWS
-    caption = f"The largest of {len(tallies):,}; all in report.json." if more > 0 else ""
+    more = "more" if num_all > len(tallies) else "all"
+    caption = f"The largest of {num_all:,}; {more} in report.json." if num_all > MAX_ROWS else ""
     if is_language:  # what cannot be read has no language
         rows = [(*row[:4], *row[5:]) for row in rows]
         columns = (*columns[:3], *columns[4:])
@@ -382,7 +383,12 @@ def _unreadable(figures: Figures) -> Iterator[Block]:
 
 
 def _made(figures: Figures) -> Iterator[tuple[str, str]]:
-    for name, value in figures["made"].items():
+    made = dict(figures["made"])
+    if not made["decontaminate"]["files"]:
+        made["decontaminate"] = None
+    if not made["mix"]["weights"] and not made["mix"]["max_characters"]:
+        made["mix"] = None
+    for name, value in made.items():
         if name != "llmctl" and value not in (None, [], {}):
             yield name, _setting(value)
 
