@@ -16,11 +16,12 @@ import orjson
 
 from llmctl.core import atomic
 from llmctl.core.artifacts.corpus_counts import total_of
-from llmctl.core.artifacts.corpus_page import corpus_page, shown_value
+from llmctl.core.artifacts.corpus_page import corpus_page
 from llmctl.core.artifacts.corpus_sentences import (
     conservation,
     language_name,
     sample_note,
+    shown_value,
     warning_sentences,
 )
 from llmctl.core.artifacts.corpus_tally import CorpusTally

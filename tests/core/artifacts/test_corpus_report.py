@@ -8,13 +8,14 @@ from xml.etree import ElementTree
 import pytest
 
 from llmctl.core.artifacts import corpus_report
-from llmctl.core.artifacts.corpus_page import corpus_page, shown_value
+from llmctl.core.artifacts.corpus_page import corpus_page
 from llmctl.core.artifacts.corpus_report import (
     CorpusOrigin,
     corpus_figures,
     corpus_markdown,
     write_corpus_report,
 )
+from llmctl.core.artifacts.corpus_sentences import shown_value
 from llmctl.core.artifacts.corpus_tally import CorpusTally
 from llmctl.core.artifacts.documents import Document, Unreadable
 from llmctl.core.artifacts.html_report import render

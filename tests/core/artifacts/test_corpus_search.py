@@ -94,7 +94,7 @@ def test_an_unknown_id_names_its_neighbours(directory):
     assert closest_ids(directory, "shor") == ["short"]
     assert closest_ids(directory, "qqq") == []
     assert len(closest_ids(directory, "poems.jsonl:")) == corpus_search.NUM_CLOSEST
-    with pytest.raises(MissingInputError, match="neither kept nor dropped$"):
+    with pytest.raises(MissingInputError, match=r"neither kept nor dropped$"):
         find_documents(directory, "qqq")
 
 
