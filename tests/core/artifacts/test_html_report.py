@@ -156,6 +156,13 @@ def test_numbers_stand_at_the_right():
     assert [cell.get("class") for cell in tree.find("body").iter("td")] == [None, "number"]
 
 
+def test_names_break_where_their_words_end():
+    html = page_of(Table(("rule", "n"), (("max_words", "a_b"),)))
+
+    assert "max_<wbr/>words" in html
+    assert ">a_b</td>" in html
+
+
 def test_refuses_a_row_that_does_not_fit():
     with pytest.raises(ValueError, match="a row of 1 cells in a table of 2 columns"):
         page_of(Table(("a", "b"), (("1",),)))
