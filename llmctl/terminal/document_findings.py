@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from llmctl.core.artifacts.corpus_page import shown_value
+from llmctl.core.artifacts.corpus_sentences import shown_value
 from llmctl.core.stages.inspect_document import DocumentFindings
 from llmctl.terminal.tables import plain_table, result_console
 from llmctl.terminal.visible import visible

@@ -92,7 +92,12 @@ class Counts:
     def as_row(self) -> list[Any]:
         """Return everything, for `add_row`."""
         numbers = [self.kept, self.kept_characters, self.repeats, self.repeated_characters]
-        return [*numbers, self.unreadable, self.dropped, self.cut, self.private]
+        by_name = (self.dropped, self.cut, self.private)
+        return [
+            *numbers,
+            self.unreadable,
+            *(dict(sorted(x.items())) if x else None for x in by_name),
+        ]
 
     def add_row(self, row: Sequence[Any]) -> None:
         """Add what another's `as_row` returned."""

@@ -5,19 +5,22 @@ The figures are the dictionary that stands in `report.json`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from llmctl.core.artifacts.corpus_histograms import histogram_blocks
 from llmctl.core.artifacts.corpus_sentences import (
+    MAX_LANGUAGES,
+    Figures,
+    by_size,
     conservation,
     language_name,
     sample_note,
+    shown_value,
     warning_sentences,
 )
 from llmctl.core.artifacts.documents import UNKNOWN_LANGUAGE
 from llmctl.core.artifacts.html_charts import Bar, BarChart, Part, PartsBar
-from llmctl.core.artifacts.html_histograms import Bound, HistogramPlot, Histograms
 from llmctl.core.artifacts.html_report import (
     Block,
     Change,
@@ -35,11 +38,8 @@ from llmctl.core.artifacts.html_report import (
 )
 from llmctl.core.artifacts.html_text import number, share_text
 
-Figures = Mapping[str, Any]
-
 MAX_RULES_DRAWN = 12
 MAX_ROWS = 20
-MAX_LANGUAGES = 6
 SAMPLES_OF_A_RULE = 6
 SHOWN_CHARACTERS = 240
 SHOWN_LINES = 8
@@ -57,7 +57,7 @@ def corpus_page(figures: Figures) -> Page:
         *_languages(figures),
         *_sources(figures),
         *_dropped_samples(figures),
-        *_histograms(figures),
+        *histogram_blocks(figures),
         *_changes(figures),
         *_duplicates(figures),
         *_private(figures),
@@ -75,16 +75,9 @@ def corpus_page(figures: Figures) -> Page:
     )
 
 
-def shown_value(value: Any) -> str:
-    """Return a measure or a threshold as it is read: true, 12, 0.257."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return json.dumps(value, ensure_ascii=False)
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.4g}"
-
-
 def _subtitle(figures: Figures) -> str:
     sources = figures["num_sources"]
-    languages = [name for name in _by_size(figures["languages"]) if name != UNKNOWN_LANGUAGE]
+    languages = [name for name in by_size(figures["languages"]) if name != UNKNOWN_LANGUAGE]
     named = " and ".join(
         [", ".join(map(language_name, languages[:-1]))] * (len(languages) > 1)
         + [language_name(name) for name in languages[-1:]]
@@ -133,7 +126,7 @@ def _rules(figures: Figures) -> Iterator[Block]:
     if rest := sum(count for _, count in rules[MAX_RULES_DRAWN:]):
         drawn.append(Bar(f"{len(rules) - MAX_RULES_DRAWN} more rules", rest))
     yield BarChart(tuple(drawn), unit="documents")
-    languages = _by_size(figures["languages"])[:MAX_LANGUAGES]
+    languages = by_size(figures["languages"])[:MAX_LANGUAGES]
     rows = [
         (
             rule,
@@ -153,22 +146,23 @@ def _rules(figures: Figures) -> Iterator[Block]:
 
 def _languages(figures: Figures) -> Iterator[Block]:
     yield Heading("Languages")
-    yield _counts_table("language", figures["languages"], is_language=True)
+    languages = figures["languages"]
+    yield _counts_table("language", languages, len(languages), is_language=True)
 
 
 def _sources(figures: Figures) -> Iterator[Block]:
     yield Heading("Sources")
-    yield _counts_table("source", figures["sources"])
+    yield _counts_table("source", figures["sources"], figures["num_sources"])
     if encodings := figures["encodings"]:
         named = ", ".join(f"{name} {count:,}" for name, count in encodings.items())
         yield Paragraph(f"Encodings: {named}.")
 
 
 def _counts_table(
-    first: str, tallies: Mapping[str, Figures], *, is_language: bool = False
+    first: str, tallies: Mapping[str, Figures], num_all: int, *, is_language: bool = False
 ) -> Block:
     rows: list[tuple[str, ...]] = []
-    for name in _by_size(tallies)[:MAX_ROWS]:
+    for name in by_size(tallies)[:MAX_ROWS]:
         counts = tallies[name]
         rules = sorted(counts["dropped"].items(), key=lambda pair: (-pair[1], pair[0]))
         rows.append(
@@ -183,8 +177,8 @@ def _counts_table(
             )
         )
     columns = ("documents", "kept", "", "unreadable", "characters kept", "dropped most")
-    more = len(tallies) - MAX_ROWS
-    caption = f"The largest of {len(tallies):,}; all in report.json." if more > 0 else ""
+    more = "more" if num_all > len(tallies) else "all"
+    caption = f"The largest of {num_all:,}; {more} in report.json." if num_all > MAX_ROWS else ""
     if is_language:  # what cannot be read has no language
         rows = [(*row[:4], *row[5:]) for row in rows]
         columns = (*columns[:3], *columns[4:])
@@ -227,58 +221,6 @@ def _sample(sample: Figures) -> Sample:
         shown + cut,
         detail=" · ".join(detail),
         language=_lang(sample["language"]),
-    )
-
-
-def _histograms(figures: Figures) -> Iterator[Block]:
-    found: Sequence[Figures] = figures["histograms"]
-    bounded = [row for row in found if row["thresholds"] and row["counts"]]
-    if not bounded:
-        return
-    yield Heading("What was measured")
-    yield Paragraph(
-        "Documents by what a rule measures, with its threshold; what is beyond it is orange. "
-        "Areas, not heights, stand for numbers of documents. Values of exactly 0 are not drawn."
-    )
-    for place, language in enumerate(_by_size(figures["languages"])[:MAX_LANGUAGES]):
-        dropped = figures["languages"][language]["dropped"]
-        rows = [row for row in bounded if row["language"] == language]
-        rows.sort(key=lambda row: (-_dropped_by(row, dropped), row["measure"]))
-        num_active = sum(_dropped_by(row, dropped) > 0 for row in rows)
-        if not rows:
-            continue
-        active, idle = rows[:num_active], rows[num_active:]
-        blocks: list[Block] = []
-        if active:
-            blocks.append(Histograms(tuple(_plot(row, dropped) for row in active)))
-        if idle:
-            plots = Histograms(tuple(_plot(row, dropped) for row in idle))
-            blocks.append(Fold("Measures that dropped nothing", (plots,), f"{len(idle)}"))
-        title = language_name(language)
-        yield Fold(title[:1].upper() + title[1:], tuple(blocks), is_open=place == 0)
-
-
-def _dropped_by(row: Figures, dropped: Mapping[str, int]) -> int:
-    return sum(dropped.get(rule, 0) for rule in row["thresholds"])
-
-
-def _plot(row: Figures, dropped: Mapping[str, int]) -> HistogramPlot:
-    total = row["zeros"] + sum(row["counts"])
-    count = _dropped_by(row, dropped)
-    detail = f"{count:,} of {total:,} dropped" if count else f"{total:,} documents"
-    if row["zeros"]:
-        detail += f" · {share_text(row['zeros'] / total)} measure 0"
-    measure = row["measure"]
-    return HistogramPlot(
-        measure,
-        row["edges"],
-        row["counts"],
-        tuple(
-            Bound(f"{rule[:3]} {shown_value(value)}", value, rule.startswith("min_"))
-            for rule, value in row["thresholds"].items()
-        ),
-        log_x=row["scale"] == "count",
-        detail=detail,
     )
 
 
@@ -336,7 +278,7 @@ def _private(figures: Figures) -> Iterator[Block]:
     done = {"report": "counted and left", "replace": "replaced", "drop": "dropped"}
     yield Heading("Personal data and secrets")
     yield Paragraph(f"Found in all readable documents, and {done.get(action, action)}.")
-    languages = _by_size(figures["languages"])[:MAX_LANGUAGES]
+    languages = by_size(figures["languages"])[:MAX_LANGUAGES]
     rows = [
         (
             kind,
@@ -382,7 +324,12 @@ def _unreadable(figures: Figures) -> Iterator[Block]:
 
 
 def _made(figures: Figures) -> Iterator[tuple[str, str]]:
-    for name, value in figures["made"].items():
+    made = dict(figures["made"])
+    if not made["decontaminate"]["files"]:
+        made["decontaminate"] = None
+    if not made["mix"]["weights"] and not made["mix"]["max_characters"]:
+        made["mix"] = None
+    for name, value in made.items():
         if name != "llmctl" and value not in (None, [], {}):
             yield name, _setting(value)
 
@@ -394,10 +341,6 @@ def _setting(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return shown_value(value) if not isinstance(value, str) else value
-
-
-def _by_size(tallies: Mapping[str, Figures]) -> list[str]:
-    return sorted(tallies, key=lambda name: (-tallies[name]["documents"], name))
 
 
 def _lang(language: str) -> str:

@@ -6,18 +6,22 @@ depend on the documents and the recipe only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from llmctl.core import atomic
 from llmctl.core.artifacts.corpus_counts import total_of
-from llmctl.core.artifacts.corpus_page import corpus_page, shown_value
+from llmctl.core.artifacts.corpus_page import corpus_page
 from llmctl.core.artifacts.corpus_sentences import (
     conservation,
     language_name,
     sample_note,
+    shown_value,
     warning_sentences,
 )
 from llmctl.core.artifacts.corpus_tally import CorpusTally
@@ -90,7 +94,7 @@ def write_corpus_report(directory: Path, tally: CorpusTally, origin: CorpusOrigi
     """
     figures = corpus_figures(tally, origin)
     for name, content in (
-        (JSON_NAME, json_bytes(figures)),
+        (JSON_NAME, _indented(figures)),
         (MARKDOWN_NAME, corpus_markdown(figures).encode("utf-8", "replace")),
         (HTML_NAME, render(corpus_page(figures)).encode("utf-8", "replace")),
     ):
@@ -143,6 +147,12 @@ def corpus_figures(tally: CorpusTally, origin: CorpusOrigin) -> dict[str, Any]:
             **{name: written[name] for name in _SETTINGS},
         },
     }
+
+
+def _indented(figures: Mapping[str, Any]) -> bytes:
+    # What the samples carry of a duplicate or an item may hold what UTF-8 cannot.
+    content = orjson.loads(json_bytes(figures))
+    return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def _sources(tally: CorpusTally) -> dict[str, Any]:
@@ -203,7 +213,8 @@ def corpus_markdown(figures: Mapping[str, Any]) -> str:
     for heading, lines in _lists(figures):
         if lines:
             parts += [f"## {heading}\n", "\n".join(f"- {line}" for line in lines) + "\n"]
-    return "\n".join(parts)
+    # An underscore inside a word means nothing to Markdown, and rules are full of them.
+    return re.sub(r"(?<=\w)\\_(?=\w)", "_", "\n".join(parts))
 
 
 def _counts_table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import zstandard
 
 from llmctl.core.artifacts.corpus import DOCUMENTS_PREFIX, DROPPED_PREFIX
 from llmctl.core.artifacts.documents import json_bytes
+from llmctl.core.artifacts.streams import DamagedStream, unpacked
 from llmctl.core.errors import DataError, MissingInputError
 from llmctl.core.recipe import user_path
 
 NUM_CLOSEST = 3
-_READ_BYTES = 1 << 22
+_BLOCK_BYTES = 1 << 22
 _MAX_THREADS = 4  # each holds a few megabytes, and a line that may be long
 _NUM_COMPARED = 200
-_ID = re.compile(rb'^\{"id":("(?:[^"\\]|\\.)*"),"source":', re.MULTILINE)
+_ID = re.compile(rb'^\{"id": ?("(?:[^"\\]|\\.)*"), ?"source":', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,12 @@ def find_documents(corpus: Path, identifier: str) -> list[FoundLine]:
         MissingInputError: There is none; the message names ids that are close.
         DataError: A file is damaged.
     """
-    # As the file has it: what UTF-8 cannot hold is "?" there.
-    needle = b'{"id":' + json_bytes(identifier).rstrip(b"\n") + b',"source":'
+    name = json_bytes(identifier).rstrip(b"\n")
+    # The second is how Python's own writer puts a record that orjson refuses.
+    needles = (b'{"id":' + name + b',"source":', b'{"id": ' + name + b', "source":')
     files = _files(corpus)
     with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as threads:
-        found = threads.map(lambda path: _lines_with(path, needle), files)
+        found = threads.map(lambda path: _lines_with(path, needles), files)
         lines = [
             FoundLine(path.name, record)
             for path, records in zip(files, found, strict=True)
@@ -120,42 +121,45 @@ def _files(corpus: Path) -> list[Path]:
     return kept + sorted(corpus.glob(f"{DROPPED_PREFIX}-*.jsonl.zst")) if kept else []
 
 
-def _lines_with(path: Path, needle: bytes) -> list[dict[str, Any]]:
-    """Return the records whose lines begin with the needle."""
+def _lines_with(path: Path, needles: Sequence[bytes]) -> list[dict[str, Any]]:
+    """Return the records whose lines begin with one of the needles."""
     records: list[dict[str, Any]] = []
     for block in _blocks(path):
-        place = block.find(needle)
-        while place >= 0:
-            # Elsewhere in a line it may be part of another document's meta.
-            if place == 0 or block[place - 1] == ord("\n"):
-                end = block.find(b"\n", place)
-                try:
-                    records.append(orjson.loads(block[place : end if end >= 0 else len(block)]))
-                except ValueError as error:
-                    raise DataError(f"{path}: damaged: a line is not JSON") from error
-            place = block.find(needle, place + 1)
+        for needle in needles:
+            place = block.find(needle)
+            while place >= 0:
+                # Elsewhere in a line it may be part of another document's meta.
+                if place == 0 or block[place - 1] == ord("\n"):
+                    records.append(_record(path, block, place))
+                place = block.find(needle, place + 1)
     return records
+
+
+def _record(path: Path, block: bytes, start: int) -> dict[str, Any]:
+    end = block.find(b"\n", start)
+    try:
+        return orjson.loads(block[start : end if end >= 0 else len(block)])
+    except ValueError as error:
+        raise DataError(f"{path}: damaged: a line is not JSON; clean again") from error
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
     """Yield the content of a file, unpacked, in stretches of whole lines."""
+    rest: list[bytes] = []
+    size = 0
     with path.open("rb") as handle:
-        reader = zstandard.ZstdDecompressor().stream_reader(
-            handle, read_size=_READ_BYTES, read_across_frames=True
-        )
-        rest: list[bytes] = []
         try:
-            while chunk := reader.read(_READ_BYTES):
-                end = chunk.rfind(b"\n") + 1
-                if not end:
-                    rest.append(chunk)
-                    continue
-                yield b"".join([*rest, chunk[:end]])
-                rest = [chunk[end:]]
-        except zstandard.ZstdError as error:
-            raise DataError(f"{path}: damaged: {error}; remove it and run again") from error
-        if any(rest):
-            yield b"".join(rest)
+            for chunk in unpacked(handle, ".zst"):
+                rest.append(chunk)
+                size += len(chunk)
+                if size >= _BLOCK_BYTES and b"\n" in chunk:
+                    start, _, end = chunk.rpartition(b"\n")
+                    yield b"".join([*rest[:-1], start, b"\n"])
+                    rest, size = [end], len(end)
+        except DamagedStream as damage:
+            raise DataError(f"{path}: damaged: {damage}; clean again") from damage
+    if size:
+        yield b"".join(rest)
 
 
 def _likeness(wanted: str, other: str) -> int:

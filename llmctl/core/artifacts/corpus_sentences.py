@@ -1,7 +1,8 @@
-"""The sentences that a corpus's pages have in common."""
+"""The sentences and figures that a corpus's pages have in common."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ LANGUAGE_NAMES = {
     "zh": "Chinese",
     UNKNOWN_LANGUAGE: "no known language",
 }
+MAX_LANGUAGES = 6
 _MOST_NAMED = 3
 
 
@@ -86,3 +88,15 @@ def _where(warning: Figures) -> str:
     if warning["where"] == "language":
         return f"in {language_name(warning['name'])}"
     return f"of {warning['name']}"
+
+
+def shown_value(value: Any) -> str:
+    """Return a measure or a threshold as it is read: true, 12, 0.257."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return json.dumps(value, ensure_ascii=False)
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.4g}"
+
+
+def by_size(tallies: Mapping[str, Figures]) -> list[str]:
+    """Return the names of counts, the largest first."""
+    return sorted(tallies, key=lambda name: (-tallies[name]["documents"], name))

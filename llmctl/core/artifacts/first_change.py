@@ -9,6 +9,7 @@ CONTEXT_CHARACTERS = 40
 SHOWN_CHARACTERS = 160
 # Fewer equal characters in a row are chance, and the change goes on behind them.
 _AGREEMENT = 8
+_AGREEMENT_IN_CHINESE = 3
 _WINDOW = 400
 
 
@@ -75,7 +76,9 @@ def _ends(old: str, new: str, start: int) -> tuple[int, int]:
     for block in SequenceMatcher(None, *pair, autojunk=False).get_matching_blocks():
         ends = start + block.a, start + block.b
         is_last = ends[0] + block.size == len(old) and ends[1] + block.size == len(new)
-        if block.size >= _AGREEMENT or (block.size and is_last):
+        is_ascii = old[ends[0] : ends[0] + block.size].isascii()
+        enough = _AGREEMENT if is_ascii else _AGREEMENT_IN_CHINESE
+        if block.size >= enough or (block.size and is_last):
             return ends
     return min(len(old), start + _WINDOW), min(len(new), start + _WINDOW)
 

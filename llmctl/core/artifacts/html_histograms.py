@@ -82,7 +82,7 @@ def draw_histograms(block: Histograms) -> str:
 
 def _plot(plot: HistogramPlot) -> str:
     edges, counts = plot.edges, plot.counts
-    ascends = all(low < high for low, high in pairwise(edges))
+    ascends = bool(edges) and all(low < high for low, high in pairwise(edges))
     if len(edges) != len(counts) + 1 or not ascends or edges[0] < 0 or sum(counts) <= 0:
         raise ValueError(f"a histogram needs counts between ascending edges: {edges}, {counts}")
     axis = _Axis(plot)

@@ -292,7 +292,9 @@ def _table(table: Table) -> str:
 
     def cell(text: str, index: int, tag: str, scope: str = "") -> str:
         kind = "" if index < words else ' class="number"'
-        return f"<{tag}{scope}{kind}>{escape(text)}</{tag}>"
+        # In a narrow column a name like max_words is broken where its words end.
+        shown = escape(text).replace("_", "_<wbr/>") if tag == "th" else escape(text)
+        return f"<{tag}{scope}{kind}>{shown}</{tag}>"
 
     head = "".join(
         cell(text, index, "th", ' scope="col"') for index, text in enumerate(table.columns)

@@ -7,8 +7,7 @@ from made_corpus import write_corpus
 
 from llmctl.core.artifacts import corpus
 from llmctl.core.artifacts.corpus import read_corpus
-from llmctl.core.artifacts.corpus_report import CorpusReport
-from llmctl.core.artifacts.documents import Document, Unreadable
+from llmctl.core.artifacts.documents import Document
 from llmctl.core.artifacts.streams import read_lines
 from llmctl.core.errors import DataError, MissingInputError
 
@@ -64,26 +63,3 @@ def test_damage_is_named(tmp_path):
 
     with pytest.raises(DataError, match=r"documents-00000\.jsonl\.zst: damaged"):
         list(read_corpus(tmp_path / "c"))
-
-
-def test_report_counts_by_rule_language_and_source(tmp_path):
-    report = CorpusReport()
-    report.keep(document(1))
-    for number in range(5):
-        report.drop(document(number, "short", "en"), "min_characters", 5)
-    report.fail("源.txt", Unreadable("源.txt:9", "not JSON"))
-    report.fail("b|c.txt", Unreadable("b|c.txt", "cut off"))
-    report.write(tmp_path)
-
-    found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
-    assert found["documents"] == 8
-    assert (found["kept"], found["dropped"], found["unreadable"]) == (1, {"min_characters": 5}, 2)
-    assert found["languages"]["zh"]["kept_characters"] == len("文 text 1")
-    assert found["languages"]["en"]["dropped"] == {"min_characters": 5}
-    assert found["sources"]["源.txt"]["documents"] == 7
-    assert found["unreadable_places"][0] == {"place": "源.txt:9", "reason": "not JSON"}
-    assert len(found["samples_of_dropped"]["min_characters"]) == 3
-    page = (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert "8 documents in = 1 kept + 5 dropped + 2 unreadable." in page
-    assert "| b\\|c.txt | 1 | 0 | 0 | 1 | 0 |" in page
-    assert "- 源.txt:9: not JSON" in page

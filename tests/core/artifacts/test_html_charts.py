@@ -16,9 +16,12 @@ from llmctl.core.artifacts.html_charts import (
     Bar,
     BarChart,
     LineChart,
+    Part,
+    PartsBar,
     Series,
     draw_bars,
     draw_lines,
+    draw_parts,
     log_ticks,
     round_ticks,
 )
@@ -164,3 +167,24 @@ def test_refuses_bars(bars):
 def test_refuses_lines_without_points():
     with pytest.raises(ValueError, match="at least one finite point"):
         draw_lines(LineChart((Series("a", ((1, math.nan),)), Series("b", ()))))
+
+
+def test_parts_of_a_whole():
+    html = draw_parts(PartsBar((Part("kept", 30, "main"), Part("lost", 0), Part("bad", 10))))
+
+    tree = ElementTree.fromstring(html)
+    assert [piece.get("style") for piece in tree.find("div")] == [
+        "flex-grow:0.750000",
+        "flex-grow:0.250000",
+    ]
+    assert ["".join(item.itertext()) for item in tree.iter("li")] == [
+        "30 kept 75\u00a0%",
+        "0 lost 0\u00a0%",
+        "10 bad 25\u00a0%",
+    ]
+
+
+@pytest.mark.parametrize("values", [(), (0, 0), (3, -1), (1, math.inf)])
+def test_refuses_parts_of_nothing(values):
+    with pytest.raises(ValueError, match="a bar of parts needs finite values"):
+        draw_parts(PartsBar(tuple(Part("x", value) for value in values)))

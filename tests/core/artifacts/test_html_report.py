@@ -7,9 +7,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from llmctl.core.artifacts.html_charts import Bar, BarChart, LineChart, Series
+from llmctl.core.artifacts.html_charts import Bar, BarChart, LineChart, Part, PartsBar, Series
 from llmctl.core.artifacts.html_heat_maps import HeatMap, HeatMaps
+from llmctl.core.artifacts.html_histograms import Bound, HistogramPlot, Histograms
 from llmctl.core.artifacts.html_report import (
+    Change,
+    Changes,
+    Fold,
     Heading,
     KeyFigure,
     KeyFigures,
@@ -45,6 +49,12 @@ def every_block(text):
         Samples((Sample(text, text),), is_monospace=True),
         Note(text),
         Note(text, "warning"),
+        PartsBar((Part(text, 3, "main"), Part(text, 1)), caption=text),
+        Histograms(
+            (HistogramPlot(text, (0, 1), (2,), (Bound(text, 0.5, True),), False, text),), text
+        ),
+        Changes((Change(text, text, text, text, text, text, "zh"),), text),
+        Fold(text, (Paragraph(text), Fold(text, (), text)), text, is_open=True),
     )
 
 
@@ -103,6 +113,33 @@ def test_text_keeps_its_lines_and_names_its_language():
     assert "".join(text.itertext()) == "人之初\n天地\n  玄黄"
 
 
+def test_a_change_shows_what_nobody_sees():
+    change = Change("id", "a", "\u200b\x00\n", "\n ", "b", language="ja")
+
+    [text] = [
+        element
+        for element in tree_of(page_of(Changes((change,)))).iter("p")
+        if element.get("class") == "text"
+    ]
+    assert text.get("lang") == "ja"
+    assert [(part.tag, part.text) for part in text] == [
+        ("del", "\\u200b\\x00⏎\n"),
+        ("ins", "⏎␣"),
+    ]
+    assert "".join(text.itertext()) == "a\\u200b\\x00⏎\n⏎␣b"
+
+
+def test_a_fold_is_closed_unless_told():
+    tree = tree_of(
+        page_of(Fold("one", (Paragraph("x"),), "3"), Fold("two", (Note("y"),), is_open=True))
+    )
+
+    closed, opened = tree.iter("details")
+    assert (closed.get("open"), opened.get("open")) == (None, "open")
+    assert "".join(closed.find("summary").itertext()) == "one3"
+    assert [part.tag for part in opened] == ["summary", "p"]
+
+
 def test_same_blocks_same_page():
     assert page_of(*every_block("x")) == page_of(*every_block("x"))
 
@@ -117,6 +154,13 @@ def test_numbers_stand_at_the_right():
     tree = tree_of(page_of(Table(("file", "kind", "bytes"), (("a", "b", "1"),), 2)))
 
     assert [cell.get("class") for cell in tree.find("body").iter("td")] == [None, "number"]
+
+
+def test_names_break_where_their_words_end():
+    html = page_of(Table(("rule", "n"), (("max_words", "a_b"),)))
+
+    assert "max_<wbr/>words" in html
+    assert ">a_b</td>" in html
 
 
 def test_refuses_a_row_that_does_not_fit():

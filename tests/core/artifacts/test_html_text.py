@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmctl.core.artifacts.html_text import escape, number
+from llmctl.core.artifacts.html_text import escape, number, share_text
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,19 @@ def test_escape(text, shown):
 )
 def test_number(value, text):
     assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0, "0"),
+        (0.0004, "<\u00a00.1"),
+        (0.001, "0.1"),
+        (0.12345, "12.3"),
+        (0.5, "50"),
+        (0.9995, ">\u00a099.9"),
+        (1, "100"),
+    ],
+)
+def test_a_share_is_never_rounded_to_nothing_or_all(share, text):
+    assert share_text(share) == f"{text}\u00a0%"
