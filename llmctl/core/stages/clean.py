@@ -36,8 +36,7 @@ from llmctl.core.manifest import Manifest
 from llmctl.core.progress import Progress
 from llmctl.core.text.language import UNKNOWN, language_of
 from llmctl.core.text.near_duplicates import Duplicate, DuplicateIndex
-from llmctl.core.text.profiles import rules_for
-from llmctl.core.text.quality import judge
+from llmctl.core.text.quality import Judge
 from llmctl.core.text.repair import repair
 from llmctl.core.workspace import Workspace
 
@@ -144,6 +143,7 @@ def _judged(
     plan: CleanPlan, source: Source, expected_digest: str | None, progress: Progress
 ) -> Iterator[bytes]:
     """Yield a line for each document of a source and for each unreadable mark."""
+    judge = Judge(plan)
     with source.open() as reader:
         num_bytes = 0
         for number, item in enumerate(reader):
@@ -152,7 +152,7 @@ def _judged(
                     {"unreadable": item.place, "reason": item.reason, "source": source.name}
                 )
             else:
-                yield _judged_document(plan, item)
+                yield _judged_document(plan, judge, item)
             if number % _CHECK_EVERY == 0:
                 progress.check()
                 progress.advance(reader.num_bytes - num_bytes)
@@ -163,10 +163,11 @@ def _judged(
         raise DataError(f"{source.name}: changed while it was being read; run again")
 
 
-def _judged_document(plan: CleanPlan, document: Document) -> bytes:
+def _judged_document(plan: CleanPlan, judge: Judge, document: Document) -> bytes:
     text = repair(document.text) if plan.repair else document.text
     document = replace(document, text=text, language=language_of(text))
-    violation = judge(text, rules_for(plan, document.language))
+    judgement = judge.judge(text, document.language)
+    document, violation = replace(document, text=judgement.text), judgement.violation
     if violation is None:
         return to_line(document)
     return to_line(
