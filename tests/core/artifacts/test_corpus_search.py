@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import zstandard
 
@@ -49,6 +51,19 @@ def test_finds_every_document_of_an_id(directory):
     assert dropped.record["duplicate_of"] == "x"
 
 
+def test_lines_that_reach_over_several_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus_search, "_BLOCK_BYTES", 50_000)
+    draw = random.Random(1)
+    texts = [draw.randbytes(draw.randrange(90_000)).hex() for _ in range(12)]
+    with CorpusWriter(tmp_path) as writer:
+        for number, text in enumerate(texts):
+            writer.keep(document(f"id{number}", text))
+
+    for number, text in enumerate(texts):
+        [found] = find_documents(tmp_path, f"id{number}")
+        assert found.record["text"] == text
+
+
 @pytest.mark.parametrize(
     "identifier", ['say "hi"', "诗:1", "a\\b", "tab\t\n", "🙂", "", "\udcff", "a}\x00"]
 )
@@ -92,6 +107,10 @@ def test_an_unknown_id_names_its_neighbours(directory):
     assert caught.value.exit_code == 66
     assert "shor" not in closest_ids(directory, "shor")
     assert closest_ids(directory, "shor") == ["short"]
+    assert closest_ids(directory, "wic") == ["twice"]
+    assert closest_ids(directory, "ort") == ["short"]
+    assert closest_ids(directory, "s.jsonl")[0].startswith("poems.jsonl:")
+    assert closest_ids(directory, "e") != []
     assert closest_ids(directory, "qqq") == []
     assert len(closest_ids(directory, "poems.jsonl:")) == corpus_search.NUM_CLOSEST
     with pytest.raises(MissingInputError, match=r"neither kept nor dropped$"):

@@ -222,6 +222,15 @@ def test_parts_may_be_many_more_than_what_is_kept_of_them():
     assert content(total) == content(told(events))
 
 
+def test_order_within_a_document_or_place_is_nothing():
+    pair = [("private", kind, "zh", "a", 1) for kind in ("email", "ip")]
+    pair += [("drop", document(1), rule, 1, 2) for rule in ("y", "x")]
+    pair += [("drop", document(1, text=text), "x", 1, 2) for text in "fedcba"]
+    pair += [("fail", "a", Unreadable("a:1", reason)) for reason in "ba"]
+
+    assert content(told(pair)) == content(told(reversed(pair)))
+
+
 def test_measures_by_other_rules_do_not_add_up():
     first, second = CorpusTally(), CorpusTally()
     first.measured("zh", {"min_words": 3}, RULES)

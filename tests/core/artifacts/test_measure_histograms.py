@@ -62,6 +62,7 @@ def test_a_minimum_and_a_maximum_of_one_measure_are_one():
     histograms.add("ja", {"max_words": 0}, QualityRules(max_words=9))
 
     english, japanese = histograms.histograms()
+    assert tuple(english.edges) == (50, 60)  # the minimum's bins: it is nearer to most texts
     assert (english.thresholds, english.total) == ({"min_words": 50.0}, 1)
     assert (japanese.language, japanese.thresholds) == ("ja", {"max_words": 9.0})
     assert (japanese.zeros, list(japanese.edges), list(japanese.counts)) == (1, [], [])
