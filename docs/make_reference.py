@@ -86,20 +86,37 @@ def _sections() -> Iterator[str]:
     schema = Recipe.model_json_schema()
     yield _table(top, schema)
     for name in SECTIONS:
-        plan = Recipe.model_fields[name].annotation
-        if not isinstance(plan, type) or not issubclass(plan, pydantic.BaseModel):
-            raise TypeError(f"{name}: expected a section of plans, found {plan}")
-        described = (plan.__doc__ or "").strip()
-        yield f"### {name}\n\n{described}\n\n{_table(plan.model_fields, plan.model_json_schema())}"
+        plan = _plan(Recipe.model_fields[name])
+        if plan is None:
+            raise TypeError(f"{name}: expected a section")
+        yield from _section(name, plan, "###")
+
+
+def _section(name: str, plan: type[pydantic.BaseModel], heading: str) -> Iterator[str]:
+    described = (plan.__doc__ or "").strip()
+    table = _table(plan.model_fields, plan.model_json_schema())
+    yield f"{heading} {name}\n\n{described}\n\n{table}"
+    for key, field in plan.model_fields.items():
+        inner = _plan(field)
+        if inner is not None:
+            yield from _section(f"{name}.{key}", inner, f"{heading}#")
+
+
+def _plan(field: Any) -> type[pydantic.BaseModel] | None:
+    found = field.annotation
+    return found if isinstance(found, type) and issubclass(found, pydantic.BaseModel) else None
 
 
 def _table(fields: dict[str, Any], schema: dict[str, Any]) -> str:
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for name, field in fields.items():
         meaning = _cell(field.description or "")
+        if _plan(field) is not None:
+            rows.append(f"| `{name}` | section | | {meaning} |")
+            continue
         is_duration = _DURATION_CHECK in field.metadata
         kind = "duration" if is_duration else _kind(schema["properties"][name])
-        default = json.dumps(field.default, ensure_ascii=False)
+        default = json.dumps(field.get_default(), ensure_ascii=False, default=dict)
         rows.append(f"| `{name}` | {kind} | {_cell(f'`{default}`')} | {meaning} |")
     return "\n".join(rows)
 
@@ -109,6 +126,8 @@ def _kind(schema: dict[str, Any]) -> str:
         return ", or ".join(_kind(option) for option in schema["anyOf"])
     if schema.get("type") == "null":
         return "null"
+    if "const" in schema:
+        return json.dumps(schema["const"])
     if "enum" in schema:
         return " or ".join(json.dumps(value) for value in schema["enum"])
     kind = "list of texts" if schema["type"] == "array" else _TYPES[schema["type"]]

@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import pydantic
 from pydantic import Field
@@ -23,7 +23,7 @@ def _threshold(value: object) -> float | bool | None:
     if value is None or value is False:
         return value
     if isinstance(value, int | float) and value is not True and 0 <= value < float("inf"):
-        return float(value)
+        return int(value) if value == int(value) else value  # 50 and 50.0 are one plan
     raise ValueError("expected a number of at least 0, null (as the profile has it) or false (off)")
 
 
@@ -227,7 +227,7 @@ class CleanPlan(Plan):
     cut_wire_format: bool = True
     """Cut lines that a program's messages left in a text, such as `{"msg_type": …}`."""
     profile: Profile = "standard"
-    """The thresholds to begin with; `llmctl recipes --profiles` prints them."""
+    """The thresholds to begin with; `llmctl recipes --profile NAME` prints them."""
     rules: QualityRules = QualityRules()
     """Thresholds that replace the profile's, in every language."""
     rules_by_language: dict[str, QualityRules] = {}
@@ -251,7 +251,8 @@ class CleanPlan(Plan):
     warning from a half on."""
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Shard:
     """One of several shares of the units, each made on its own; counted from 1."""
 
     number: int

@@ -419,7 +419,7 @@ def make_shard(
     """Make the units of one shard under its lock."""
     from llmctl.core.stages.clean import clean_shard
 
-    with exclusive(space.shard_lock(shard), stop=progress.stop):
+    with exclusive(space.shard_lock(shard.number, shard.count), stop=progress.stop):
         num_units = clean_shard(plan, sources, space, shard, settings=settings, progress=progress)
     return PreparedShard(space.path, num_units)
 

@@ -75,9 +75,9 @@ class Workspace:
         """The artifact to be; empty at the start."""
         return self.path / RESULT_NAME
 
-    def shard_lock(self, shard: tuple[int, int]) -> Path:
-        """The lock of a process that makes shard i of n of the units."""
-        return self.path / f"shard-{shard[0]}-of-{shard[1]}.lock"
+    def shard_lock(self, number: int, count: int) -> Path:
+        """The lock of a process that makes shard `number` of `count` of the units."""
+        return self.path / f"shard-{number}-of-{count}.lock"
 
     def refuse_shards(self) -> None:
         """Make sure that no shard is being made.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pydantic
 
@@ -14,29 +14,7 @@ from llmctl.core.clean_plan import CleanPlan
 from llmctl.core.errors import DataError, MissingInputError
 from llmctl.core.manifest import read_manifest
 from llmctl.core.text import quality
-
-
-class _Explains(Protocol):
-    def explain(
-        self, text: str, language: str, score: float, /
-    ) -> Sequence[tuple[str, float, float, bool]]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class RuleFigure:
-    """What one rule finds in a text.
-
-    Attributes:
-        rule: The rule's name.
-        value: What it measures.
-        threshold: Its bound for the text's language.
-        passed: Whether the value keeps to it.
-    """
-
-    rule: str
-    value: float
-    threshold: float
-    passed: bool
+from llmctl.core.text.quality import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +27,7 @@ class DocumentFindings:
     """
 
     line: FoundLine
-    rules: tuple[RuleFigure, ...]
+    rules: tuple[Finding, ...]
 
     def record(self) -> dict[str, Any]:
         """Return everything as JSON has it."""
@@ -57,7 +35,7 @@ class DocumentFindings:
             "kept": self.line.is_kept,
             "file": self.line.file,
             **self.line.record,
-            "rules": [asdict(figure) for figure in self.rules],
+            "rules": [asdict(finding) for finding in self.rules],
         }
 
 
@@ -74,7 +52,7 @@ def inspect_document(corpus: Path, identifier: str) -> list[DocumentFindings]:
         DataError: A file is damaged, or the recipe is of another version.
     """
     lines = find_documents(corpus, identifier)
-    judge: _Explains = quality.Judge(_plan(corpus))
+    judge = quality.Judge(_plan(corpus))
     return [DocumentFindings(line, tuple(_rules(judge, line.record))) for line in lines]
 
 
@@ -91,8 +69,9 @@ def _plan(corpus: Path) -> CleanPlan:
         ) from error
 
 
-def _rules(judge: _Explains, record: dict[str, Any]) -> Iterator[RuleFigure]:
-    # How sure the language was is not written down, and is no matter of the text's quality.
-    for rule, value, threshold, passed in judge.explain(record["text"], record["language"], 1.0):
-        if rule != "min_language_score":
-            yield RuleFigure(rule, value, threshold, passed)
+def _rules(judge: quality.Judge, record: dict[str, Any]) -> Iterator[Finding]:
+    if "text" in record:
+        for finding in judge.explain(record["text"], record["language"]):
+            # How sure the language was is not written down.
+            if finding.rule != "min_language_score":
+                yield finding

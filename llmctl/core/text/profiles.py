@@ -91,6 +91,8 @@ _FINEWEB2_ORDER = (
     C4,
 )
 
+UNKNOWN = "und"
+
 _Values = Mapping[str, Any]
 
 
@@ -260,6 +262,23 @@ def resolve(plan: CleanPlan, language: str) -> ResolvedProfile:
 def rules_for(plan: CleanPlan, language: str) -> QualityRules:
     """Return the thresholds for documents of a language: the profile's, then the recipe's."""
     return resolve(plan, language).rules
+
+
+def thresholds(plan: CleanPlan) -> dict[str, Any]:
+    """Return the rules that are on as a recipe writes them: for most languages, and for others."""
+
+    def written(language: str) -> dict[str, Any]:
+        found = rules_for(plan, language)
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in found
+            if value is not None and value is not False and value != ()
+        }
+
+    most = written(UNKNOWN)
+    by_language = {language: written(language) for language in sorted(_WEB)}
+    others = {language: rules for language, rules in by_language.items() if rules != most}
+    return {"rules": most, "rules_by_language": others} if others else {"rules": most}
 
 
 def _rules_of(profile: str, language: str) -> QualityRules:

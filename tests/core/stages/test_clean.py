@@ -334,7 +334,7 @@ def test_shards_are_made_apart_and_put_together(base, small_units):
     num_units = 0
     for number in (2, 1, 3):
         space = Workspace(base / "corpus", identity, is_shared=True)
-        with exclusive(space.shard_lock((number, 3))):
+        with exclusive(space.shard_lock(number, 3)):
             num_units += clean_shard(
                 plan, sources, space, Shard(number, 3), settings=CleanSettings(1, base),
                 progress=Watcher(),
@@ -352,7 +352,7 @@ def test_a_shard_that_is_being_made_is_waited_for(base):
     _, identity = prepared(base, ("in",), CleanPlan(inputs=("in",)))
     space = Workspace(base / "corpus", identity, is_shared=True)
 
-    with exclusive(space.shard_lock((1, 2))), pytest.raises(BusyError, match="in use by process"):
+    with exclusive(space.shard_lock(1, 2)), pytest.raises(BusyError, match="in use by process"):
         run(base)
 
 
