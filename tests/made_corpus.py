@@ -21,3 +21,26 @@ def write_corpus(directory, documents, dropped=()):
             writer.add_dropped(part, len(line))
     part.unlink(missing_ok=True)
     return directory
+
+
+class MadeCorpus:
+    """Collects documents and verdicts, and writes them at its end."""
+
+    def __init__(self, directory):
+        self._directory = directory
+        self._kept, self._dropped = [], []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        write_corpus(self._directory, self._kept, self._dropped)
+
+    def keep(self, document):
+        """Take in a kept document."""
+        self._kept.append(document)
+
+    def drop(self, document, rule, value, threshold, **more):
+        """Take in a dropped one."""
+        verdict = {"rule": rule, "value": value, "threshold": threshold, **more}
+        self._dropped.append((document, verdict))

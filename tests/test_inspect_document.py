@@ -5,29 +5,19 @@ from __future__ import annotations
 import json
 
 import pytest
+from made_corpus import MadeCorpus
 
-from llmctl.core.artifacts.corpus import CorpusWriter
 from llmctl.core.artifacts.documents import Document
 from llmctl.core.clean_plan import CleanPlan
 from llmctl.core.manifest import Identity, write_manifest
-from llmctl.core.text import quality
-
-
-class FakeJudge:
-    def __init__(self, plan):
-        pass
-
-    def explain(self, text, language, score):
-        return [("min_characters", float(len(text)), 20.0, len(text) >= 20)]
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    monkeypatch.setattr(quality, "Judge", FakeJudge, raising=False)
     monkeypatch.setenv("LLMCTL_RUNS", str(tmp_path))
     directory = tmp_path / "mine" / "corpus"
     directory.mkdir(parents=True)
-    with CorpusWriter(directory) as writer:
+    with MadeCorpus(directory) as writer:
         writer.keep(Document('说"你好":1', "a", "zh", "天地玄黄" * 9))
         writer.drop(Document("a:2", "a", "en", "short"), "min_characters", 5, 20)
     write_manifest(directory, Identity("corpus", CleanPlan().model_dump(mode="json")), {})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from llmctl.core.artifacts.corpus_search import FoundLine
-from llmctl.core.stages.inspect_document import DocumentFindings, RuleFigure
+from llmctl.core.stages.inspect_document import DocumentFindings
+from llmctl.core.text.quality import Finding
 from llmctl.terminal.document_findings import TEXT_CHARACTERS, print_documents
 
 RECORD = {
@@ -13,7 +14,7 @@ RECORD = {
     "text": "天地\x1b玄黄\n" * 500,
     "meta": {},
 }
-RULES = (RuleFigure("min_words", 12, 50, False), RuleFigure("max_share", 0.2574, 0.3, True))
+RULES = (Finding("min_words", 12, 50, False), Finding("max_share", 0.2574, 0.3, True))
 
 
 def test_a_dropped_duplicate(capsys):

@@ -6,9 +6,9 @@ import random
 
 import pytest
 import zstandard
+from made_corpus import MadeCorpus
 
 from llmctl.core.artifacts import corpus, corpus_search
-from llmctl.core.artifacts.corpus import CorpusWriter
 from llmctl.core.artifacts.corpus_search import closest_ids, find_corpus, find_documents
 from llmctl.core.artifacts.documents import Document
 from llmctl.core.errors import DataError, MissingInputError
@@ -22,7 +22,7 @@ def document(identifier, text="text", **meta):
 def directory(tmp_path):
     path = tmp_path / "corpus"
     path.mkdir()
-    with CorpusWriter(path) as writer:
+    with MadeCorpus(path) as writer:
         for number in range(200):
             writer.keep(document(f"poems.jsonl:{number}", f"text {number} " * 20))
         writer.keep(document("twice", "kept"))
@@ -55,7 +55,7 @@ def test_lines_that_reach_over_several_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(corpus_search, "_BLOCK_BYTES", 50_000)
     draw = random.Random(1)
     texts = [draw.randbytes(draw.randrange(90_000)).hex() for _ in range(12)]
-    with CorpusWriter(tmp_path) as writer:
+    with MadeCorpus(tmp_path) as writer:
         for number, text in enumerate(texts):
             writer.keep(document(f"id{number}", text))
 
@@ -68,7 +68,7 @@ def test_lines_that_reach_over_several_blocks(tmp_path, monkeypatch):
     "identifier", ['say "hi"', "诗:1", "a\\b", "tab\t\n", "🙂", "", "\udcff", "a}\x00"]
 )
 def test_odd_ids(tmp_path, identifier):
-    with CorpusWriter(tmp_path) as writer:
+    with MadeCorpus(tmp_path) as writer:
         writer.keep(document("other", '{"id":"say"', inner={"id": identifier, "source": "x"}))
         writer.keep(document(identifier, "this"))
 
@@ -78,7 +78,7 @@ def test_odd_ids(tmp_path, identifier):
 
 
 def test_an_id_inside_another_document_is_none(tmp_path):
-    with CorpusWriter(tmp_path) as writer:
+    with MadeCorpus(tmp_path) as writer:
         writer.keep(document("outer", 'a\n{"id":"inner","source":"x"}', m={"id": "inner"}))
         writer.keep(Document("2", "s", "en", "t", {"x": {"id": "inner", "source": "y"}}))
 
@@ -88,7 +88,7 @@ def test_an_id_inside_another_document_is_none(tmp_path):
 
 def test_looks_into_every_file_and_frame(tmp_path, monkeypatch):
     monkeypatch.setattr(corpus, "MAX_FILE_BYTES", 300)
-    with CorpusWriter(tmp_path) as writer:
+    with MadeCorpus(tmp_path) as writer:
         for number in range(30):
             writer.keep(document(f"id{number}"))
     last = sorted(tmp_path.glob("documents-*"))[-1]

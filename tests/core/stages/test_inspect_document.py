@@ -5,37 +5,22 @@ from __future__ import annotations
 import json
 
 import pytest
+from made_corpus import write_corpus
 
-from llmctl.core.artifacts.corpus import CorpusWriter
 from llmctl.core.artifacts.documents import Document
 from llmctl.core.clean_plan import CleanPlan, QualityRules
 from llmctl.core.errors import DataError, MissingInputError
 from llmctl.core.manifest import Identity, write_manifest
-from llmctl.core.stages.inspect_document import RuleFigure, inspect_document
-from llmctl.core.text import quality
-
-
-class FakeJudge:
-    """Measures lengths, by the rules it was given."""
-
-    def __init__(self, plan):
-        self.plan = plan
-
-    def explain(self, text, language, score):
-        threshold = self.plan.rules_by_language[language].min_characters
-        return [
-            ("min_characters", float(len(text)), threshold, len(text) >= threshold),
-            ("min_language_score", score, 0.5, True),
-        ]
+from llmctl.core.stages.inspect_document import inspect_document
+from llmctl.core.text.quality import Finding
 
 
 @pytest.fixture
-def corpus(tmp_path, monkeypatch):
-    monkeypatch.setattr(quality, "Judge", FakeJudge, raising=False)
-    plan = CleanPlan(rules_by_language={"zh": QualityRules(min_characters=3)})
-    with CorpusWriter(tmp_path) as writer:
-        writer.keep(Document("诗:1", "诗", "zh", "天地玄黄", {"n": 1}))
-        writer.drop(Document("诗:2", "诗", "zh", "天"), "min_characters", 1, 3)
+def corpus(tmp_path):
+    plan = CleanPlan(profile="none", rules_by_language={"zh": QualityRules(min_characters=3)})
+    verdict = {"rule": "min_characters", "value": 2, "threshold": 3}
+    kept = Document("诗:1", "诗", "zh", "天地玄黄", {"n": 1})
+    write_corpus(tmp_path, [kept], [(Document("诗:2", "诗", "zh", "天"), verdict)])
     write_manifest(tmp_path, Identity("corpus", plan.model_dump(mode="json")), {})
     return tmp_path
 
@@ -44,12 +29,12 @@ def test_a_kept_document_and_every_rule(corpus):
     [found] = inspect_document(corpus, "诗:1")
 
     assert found.line.is_kept
-    assert found.rules == (RuleFigure("min_characters", 4.0, 3.0, passed=True),)
+    assert found.rules == (Finding("min_characters", 8, 3, passed=True),)
     record = found.record()
     assert (record["kept"], record["file"]) == (True, "documents-00000.jsonl.zst")
     assert (record["text"], record["meta"]) == ("天地玄黄", {"n": 1})
     assert record["rules"] == [
-        {"rule": "min_characters", "value": 4.0, "threshold": 3.0, "passed": True}
+        {"rule": "min_characters", "value": 8, "threshold": 3, "passed": True}
     ]
 
 
@@ -57,7 +42,7 @@ def test_a_dropped_document_and_why(corpus):
     [found] = inspect_document(corpus, "诗:2")
 
     record = found.record()
-    assert (record["kept"], record["rule"], record["value"]) == (False, "min_characters", 1)
+    assert (record["kept"], record["rule"], record["value"]) == (False, "min_characters", 2)
     assert [figure.passed for figure in found.rules] == [False]
 
 
