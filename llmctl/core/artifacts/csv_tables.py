@@ -19,6 +19,8 @@ from llmctl.core.artifacts.records import document_of, holds_documents, missing_
 from llmctl.core.artifacts.streams import DamagedStream, lines
 
 DELIMITERS = ",;\t|"
+# The module holds four bytes for each; its own limit is 131,072.
+MAX_FIELD_CHARACTERS = 64_000_000
 _SAMPLE_LINES = 200
 _NAME = re.compile(r"\w[\w .-]{0,60}")
 
@@ -43,8 +45,7 @@ def read_csv_table(
         Documents whose language is not known yet, and marks for what cannot be read. A table
         without a fitting column is one mark that names those there are.
     """
-    # A field may be as long as a line; the module's own limit is 131,072 characters.
-    csv.field_size_limit(streams.MAX_LINE_BYTES)
+    csv.field_size_limit(MAX_FIELD_CHARACTERS)
     rows = _Rows(chunks, encoding, delimiter, text_field)
     header: list[str] | None = None
     try:
@@ -127,9 +128,19 @@ class _Rows:
                 return
             except csv.Error as error:
                 row = []
-                self._trouble = self._trouble or f"not CSV: {error}"
+                self._trouble = self._trouble or self._told(str(error), start)
             if row or self._trouble:
                 yield start, row, self._trouble
+
+    def _told(self, error: str, start: int) -> str:
+        """Say what is wrong with a row, and how much was lost by it."""
+        lost = self.number - start
+        more = f"; the {lost} lines after it are lost with it" if lost > 0 else ""
+        if error == "unexpected end of data":
+            error = "a quotation mark that does not close"
+        elif error.startswith("field larger"):
+            error = f"a field of more than {MAX_FIELD_CHARACTERS // 1_000_000} million characters"
+        return f"not CSV: {error}{more}"
 
     def _fed(
         self, sample: list[tuple[str, str, bool]], damage: DamagedStream | None

@@ -154,6 +154,7 @@ def _received(
 
 def _reason(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
+        error.close()  # it is the answer, too, and holds the connection
         return f"the server answers {error.code} {quoted(error.reason)}"
     reason = getattr(error, "reason", error)
     return quoted(f"{type(reason).__name__}: {reason}".splitlines()[0])

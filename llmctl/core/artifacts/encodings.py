@@ -49,7 +49,11 @@ _SUPERSETS = {
     "utf_8_sig": UTF8,
 }
 MULTIBYTE = frozenset(("gb18030", "big5hkscs", "cp932", "euc_jp", "cp949"))
-_WESTERN_CODECS = frozenset((WINDOWS_1252, "iso8859-15", "cp1254", "iso8859-9"))
+# Central European, Baltic and other alphabets whose letters stand among those of ASCII, too.
+_OTHER_LATIN = frozenset(
+    "cp1250 cp1257 cp1258 iso8859-2 iso8859-3 iso8859-4 iso8859-10 iso8859-13 iso8859-14 "
+    "iso8859-16".split()
+)
 # chardet's, of a family of one-byte encodings: for a few words a tenth, for a sentence a third.
 _MIN_CONFIDENCE = 0.2
 
@@ -59,6 +63,8 @@ _SEQUENCES = re.compile(
     rb"|\xed[\x80-\x9f][\x80-\xbf]|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}"
     rb"|\xf4[\x80-\x8f][\x80-\xbf]{2}"
 )
+# What some programs write for half a surrogate pair: no UTF-8, and no other encoding either.
+_SURROGATES = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 _HIGH = re.compile(rb"[\x80-\xff]")
 _CUT_OFF = re.compile(rb"(?:[\xc2-\xf4]|[\xe0-\xf4][\x80-\xbf]|[\xf0-\xf4][\x80-\xbf]{2})\Z")
 _THREE_BYTES = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
@@ -71,6 +77,7 @@ _WESTERN = re.compile(
 )
 _CONTROL = bytes(code for code in range(32) if code not in b"\t\n\v\f\r\x1b")
 _FEW_HIGH_BYTES = 32
+_FEW_ZEROS = 4
 # Fewer damaged sequences to so many sound ones: UTF-8 all the same. Chinese text in GB18030
 # holds one sound sequence to about six others.
 _SOUND_TO_DAMAGED = 2
@@ -78,6 +85,7 @@ _MIN_ZERO_SHARE = 0.2
 _MAX_CONTROL_SHARE = 0.02
 _META_CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]{1,40})""", re.I)
 _META_BYTES = 4096
+_BYTES_BEFORE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +148,7 @@ def decode(content: bytes) -> tuple[str, Encoding]:
         text = content.decode(encoding.codec)
     except UnicodeDecodeError as error:
         raise _undecodable(content, error, encoding) from None
-    if text.count("\0") > _MAX_CONTROL_SHARE * len(text):
+    if text.count("\0") > max(_MAX_CONTROL_SHARE * len(text), _FEW_ZEROS):
         raise UndecodableError("binary data, no text")
     return text, encoding
 
@@ -180,13 +188,14 @@ def decode_page(content: bytes, charset: str | None) -> tuple[str, Encoding]:
     Raises:
         UndecodableError: It names no encoding that fits, and none can be told.
     """
-    try:
-        return content.decode("utf-8-sig"), Encoding(UTF8)  # whatever it says: no chance hit
-    except UnicodeDecodeError:
-        pass
     declared = _META_CHARSET.search(content[:_META_BYTES])
     names = [charset, declared[1].decode("ascii", "replace") if declared else None]
     codec = next((codec for name in names if name and (codec := _codec(name))), None)
+    if codec not in MULTIBYTE or _THREE_BYTES.search(content):
+        try:
+            return content.decode("utf-8-sig"), Encoding(UTF8)  # no chance hit, whatever it says
+        except UnicodeDecodeError:
+            pass
     marked = any(content.startswith(mark) for mark, _ in _BYTE_ORDER_MARKS)
     if codec is None or marked or (codec == UTF8 and not _is_utf8(content)):
         found = detect(_sample(content))
@@ -213,7 +222,7 @@ def _sample(content: bytes) -> bytes:
     if len(content) <= SAMPLE_BYTES:
         return content
     first = _HIGH.search(content)
-    start = max(first.start() - SAMPLE_BYTES // 2, 0) // 4 * 4 if first else 0
+    start = max(first.start() - _BYTES_BEFORE, 0) if first else 0
     if b"\0" in content[:SAMPLE_BYTES] or any(
         content.startswith(mark) for mark, _ in _BYTE_ORDER_MARKS
     ):
@@ -223,9 +232,9 @@ def _sample(content: bytes) -> bytes:
 
 def _is_utf8(sample: bytes) -> bool:
     """Whether it is UTF-8, or would be but for a few bytes or a cut at its end."""
-    rest = _SEQUENCES.sub(b"", sample)
+    rest = _SURROGATES.sub(b"", _SEQUENCES.sub(b"", sample))
     damaged = len(_HIGH.findall(_CUT_OFF.sub(b"", rest) if len(rest) != len(sample) else rest))
-    sound = len(_SEQUENCES.findall(sample))
+    sound = len(_SEQUENCES.findall(sample)) + len(_SURROGATES.findall(sample))
     if damaged == 0 or (sound == 0 and _CUT_OFF.search(sample) and damaged <= 3):
         return True
     return sound > _SOUND_TO_DAMAGED * damaged
@@ -290,7 +299,7 @@ def _legacy(sample: bytes) -> str | None:
         return codec if _decodes(sample, codec) else None
     if codec not in (None, UTF8, *MULTIBYTE) and found["confidence"] >= _MIN_CONFIDENCE:
         return codec
-    return WINDOWS_1252 if is_western and (is_sparse or codec in _WESTERN_CODECS) else None
+    return WINDOWS_1252 if is_western and (is_sparse or codec not in _OTHER_LATIN) else None
 
 
 def _decodes(sample: bytes, codec: str) -> bool:
@@ -309,11 +318,11 @@ def _codec(name: str) -> str | None:
 
 
 def _undecodable(content: bytes, error: UnicodeDecodeError, encoding: Encoding) -> UndecodableError:
+    if encoding.is_wide:
+        return UndecodableError(f"not {encoding.codec.upper()}: {error.reason}")
     if sum(map(content.count, _CONTROL)) > _MAX_CONTROL_SHARE * len(content):
         return UndecodableError("binary data, no text")
     line = content.count(b"\n", 0, error.start) + 1
-    if encoding.is_wide:
-        return UndecodableError(f"not {encoding.codec.upper()}: {error.reason}")
     if encoding.guessed:
         return UndecodableError(f"not {encoding.codec}: {_byte(error)}", line)
     return UndecodableError(not_utf8(error), line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import cached_property
 
@@ -12,9 +11,6 @@ from numpy.typing import NDArray
 from llmctl.core.text import characters
 from llmctl.core.text.repetition import WordRepetition, repeats
 from llmctl.core.text.word_table import Integers, Words, WordTable
-
-_PARAGRAPH_END = re.compile(r"\n{2,}")
-_LINE_END = re.compile(r"\n+")
 
 
 class TextAnalysis:
@@ -68,14 +64,19 @@ class TextAnalysis:
     @cached_property
     def paragraph_repeats(self) -> tuple[float, float]:
         """The share of paragraphs that repeat an earlier one, and of characters in them."""
-        paragraphs = _PARAGRAPH_END.split(self.text.strip())
+        text = self.text.strip()
+        # As splitting at `\n{2,}` does, but quicker.
+        parts = [part.lstrip("\n") for part in text.split("\n\n")]
+        paragraphs = [part for part in parts if part] or [text]
         num_elements, num_characters = repeats(paragraphs)
         return num_elements / len(paragraphs), num_characters / len(self.text)
 
     @cached_property
     def line_repeats(self) -> tuple[float, float]:
         """The share of lines that repeat an earlier one, and of characters in them."""
-        lines = _LINE_END.split(self.text)
+        # As splitting at `\n+` does, with its empty strings at the ends, but quicker.
+        lines = [line for line in self.text.split("\n") if line]
+        lines += [""] * (self.text.startswith("\n") + self.text.endswith("\n"))
         num_elements, num_characters = repeats(lines)
         return num_elements / len(lines), num_characters / len(self.text)
 

@@ -11,14 +11,19 @@ import re
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from types import ModuleType
 from typing import Any, Protocol
+
+import numpy as np
 
 from llmctl.core.errors import MissingInputError
 from llmctl.core.text.words import UNSPACED
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MOST_KNOWN_CHANGES = 10_000
+_END_CHARACTERS = 16
+_ONE_WORD = re.compile(r"[A-Za-z0-9_]+")
 # Letters and underscores, hyphens between letters, or digits, with few signs around them: what
 # spaCy's English takes apart at just these places. ")" before ":" is its emoticon.
 _PLAIN = re.compile(
@@ -44,8 +49,11 @@ class Splitter(Protocol):
         """Return the words of each of some pieces."""
         ...
 
-    def may_join(self, words: Sequence[str]) -> tuple[bool, bool]:
-        """Return whether a piece may change the words of the one before it, and the one after."""
+    def joints(self) -> frozenset[tuple[str, str]]:
+        """Return the last word of a piece and the first of the next that may change the words.
+
+        Only where one of the pieces has several words.
+        """
         ...
 
     def changes(self, pieces: Sequence[str]) -> bool:
@@ -86,9 +94,9 @@ class NativeSplitter:
             for piece in pieces
         ]
 
-    def may_join(self, words: Sequence[str]) -> tuple[bool, bool]:
-        """Return that no piece looks beyond its ends."""
-        return False, False
+    def joints(self) -> frozenset[tuple[str, str]]:
+        """Return none: a piece's words are its own."""
+        return frozenset()
 
     def changes(self, pieces: Sequence[str]) -> bool:
         """Return False."""
@@ -117,19 +125,16 @@ class SpacySplitter:
         with _without_torch():
             spacy: Any = _required("spacy", "fineweb", "split words as spaCy does")
         self._tokenizer: Any = spacy.blank(language).tokenizer
-        self._befores: set[str] = set()
-        self._afters: set[str] = set()
+        if language == "en":
+            _quicken(self._tokenizer)
         self._known_changes: dict[tuple[str, ...], bool] = {}
-        self._in_rules: set[str] = set()
         self._is_english = language == "en"
-        self._find_joints()
+        self._in_rules: set[str] = set()
+        self._joints = self._find_joints()
+        # What spaCy knows of a word beside its letters is not asked for here.
+        self._tokenizer.vocab.lex_attr_getters.clear()
 
-    def _find_joints(self) -> None:
-        """Find the words that a rule sought at the end may have before and after a space.
-
-        Such a rule is sought among the words that the piece had before that step, so those
-        that the step itself may have made stand for what they were made of.
-        """
+    def _find_joints(self) -> frozenset[tuple[str, str]]:
         tokenizer = self._tokenizer
         without_rules: Any = type(tokenizer)(
             tokenizer.vocab,
@@ -140,19 +145,23 @@ class SpacySplitter:
             token_match=tokenizer.token_match,
             url_match=tokenizer.url_match,
         )
-        of_several: list[tuple[list[str], list[str]]] = []
+        joints: set[tuple[str, str]] = set()
+        last_made_of: dict[str, set[str]] = {}
+        first_made_of: dict[str, set[str]] = {}
         for rule in tokenizer.rules:
             sought = [word.text for word in without_rules(rule) if not word.is_space]
             self._in_rules.update((rule, *sought))
             if len(sought) > 1:
-                of_several.append((sought, [word.text for word in tokenizer(rule)]))
-                self._befores.update(sought[:-1])
-                self._afters.update(sought[1:])
-        for sought, made in of_several:
-            if sought[-1] in self._befores:
-                self._befores.add(made[-1])
-            if sought[0] in self._afters:
-                self._afters.add(made[0])
+                made = [word.text for word in tokenizer(rule)]
+                joints.update(pairwise(sought))
+                last_made_of.setdefault(sought[-1], {sought[-1]}).add(made[-1])
+                first_made_of.setdefault(sought[0], {sought[0]}).add(made[0])
+        return frozenset(
+            (last, first)
+            for before, after in joints
+            for last in last_made_of.get(before, {before})
+            for first in first_made_of.get(after, {after})
+        )
 
     def pieces(self, text: str) -> list[str]:
         """Return what white space separates."""
@@ -184,21 +193,35 @@ class SpacySplitter:
     def _ask(self, pieces: Sequence[str]) -> list[Sequence[str]]:
         if not pieces:
             return []
-        result: list[Sequence[str]] = []
-        words: list[str] = []
+        text = _encodable("\n".join(pieces))
+        vocab = self._tokenizer.vocab
+        # Words of this call only: spaCy would keep each for ever.
+        with vocab.memory_zone():
+            shape = self._tokenizer(text).to_array(["LENGTH", "SPACY"]).astype(np.int64)
+        ends = np.cumsum(shape.sum(axis=1))
+        starts = ends - shape.sum(axis=1)
+        words = [
+            text[start:end]
+            for start, end in zip(starts.tolist(), (starts + shape[:, 0]).tolist(), strict=True)
+        ]
         # A line feed is a token of its own, and no rule reaches across it.
-        for token in self._tokenizer(_encodable("\n".join(pieces))):
-            if token.is_space:
-                result.append(words)
-                words = []
-            else:
-                words.append(token.text)
-        result.append(words)
+        result: list[Sequence[str]] = []
+        start = 0
+        for _ in range(len(pieces) - 1):
+            end = words.index("\n", start)
+            result.append(words[start:end])
+            start = end + 1
+        result.append(words[start:])
         return result
 
-    def may_join(self, words: Sequence[str]) -> tuple[bool, bool]:
-        """Return whether a rule may begin before the first word, or go on after the last."""
-        return words[0] in self._afters, words[-1] in self._befores
+    def joints(self) -> frozenset[tuple[str, str]]:
+        """Return the neighbouring words within the rules that are sought at the end.
+
+        They are sought among the words that a piece had before that step, so those that the
+        step itself may have made stand here for what they were made of. A piece of one word
+        had one before: where it is a rule itself, it was never taken apart.
+        """
+        return self._joints
 
     def changes(self, pieces: Sequence[str]) -> bool:
         """Return whether spaces between the pieces are not the same as lines between them."""
@@ -210,6 +233,28 @@ class SpacySplitter:
             apart = [word for words in self.split(pieces) for word in words]
             self._known_changes[key] = list(together) != apart
         return self._known_changes[key]
+
+
+def _quicken(tokenizer: Any) -> None:
+    """Let spaCy's English expressions look only where they can match: half the time.
+
+    They are a list of signs each tried at each place, those of a beginning too. The longest end
+    that is looked for, but for a run of points, is shorter than `_END_CHARACTERS`.
+    """
+    match_beginning = tokenizer.prefix_search.__self__.match
+    search_end = tokenizer.suffix_search.__self__.search
+    match_address = tokenizer.url_match
+    find_inner = tokenizer.infix_finditer
+
+    def search_only_end(text: str) -> re.Match[str] | None:
+        if len(text) > _END_CHARACTERS and text[-1] != ".":
+            return search_end(text, len(text) - _END_CHARACTERS)
+        return search_end(text)
+
+    tokenizer.prefix_search = match_beginning
+    tokenizer.suffix_search = search_only_end
+    tokenizer.url_match = lambda text: match_address(text) if "." in text else None
+    tokenizer.infix_finditer = lambda text: () if _ONE_WORD.fullmatch(text) else find_inner(text)
 
 
 class ChineseSplitter:
@@ -264,9 +309,9 @@ class ChineseSplitter:
             for piece in pieces
         ]
 
-    def may_join(self, words: Sequence[str]) -> tuple[bool, bool]:
-        """Return that a piece's words are its own."""
-        return False, False
+    def joints(self) -> frozenset[tuple[str, str]]:
+        """Return none: a piece's words are its own."""
+        return frozenset()
 
     def changes(self, pieces: Sequence[str]) -> bool:
         """Return False."""
@@ -307,9 +352,9 @@ class JapaneseSplitter:
         """Return each piece as its word; none of white space."""
         return [[word] if (word := piece.strip()) else [] for piece in pieces]
 
-    def may_join(self, words: Sequence[str]) -> tuple[bool, bool]:
-        """Return that a piece's words are its own."""
-        return False, False
+    def joints(self) -> frozenset[tuple[str, str]]:
+        """Return none: a piece's words are its own."""
+        return frozenset()
 
     def changes(self, pieces: Sequence[str]) -> bool:
         """Return False."""

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,9 @@ class WordTable:
 
     def __init__(self, splitter: Splitter, stop_words: Iterable[str] = ()) -> None:
         self.splitter = splitter
+        self._joints = splitter.joints()
+        self._befores = {before for before, _ in self._joints}
+        self._afters = {after for _, after in self._joints}
         self._stop_words = {word: number for number, word in enumerate(sorted(set(stop_words)))}
         self._forget()
 
@@ -145,7 +149,7 @@ class WordTable:
             start=np.int64, count=np.int64, may_follow=np.bool_, may_precede=np.bool_
         )
         self._sentences = _Columns(
-            starts_0=np.uint8, end_0=np.uint8, starts_1=np.uint8, end_1=np.uint8
+            is_known=np.bool_, starts_0=np.uint8, end_0=np.uint8, starts_1=np.uint8, end_1=np.uint8
         )
         self._flat_words = _Columns(word=np.int32)
         self._words = _Columns(
@@ -177,24 +181,23 @@ class WordTable:
     def _take_in(self, pieces: Sequence[str]) -> None:
         """Find the words of new pieces."""
         numbers = self._word_numbers
-        all_words: list[int] = []
-        starts: list[int] = []
-        counts: list[int] = []
-        joints: list[tuple[bool, bool]] = []
-        first = len(self._flat_words)
-        for words in self.splitter.split(pieces):
-            starts.append(first + len(all_words))
-            counts.append(len(words))
-            all_words.extend([numbers[word] for word in words])
-            joints.append(self.splitter.may_join(words) if words else (False, False))
+        words_of_each = self.splitter.split(pieces)
+        words = list(chain.from_iterable(words_of_each))
+        ids = np.fromiter(map(numbers.__getitem__, words), dtype=np.int32, count=len(words))
         if numbers.new:
             self._take_in_words(numbers.new)
             numbers.new = []
-        may_follow, may_precede = zip(*joints, strict=True)
+        counts = np.fromiter(map(len, words_of_each), dtype=np.int64, count=len(pieces))
+        starts = np.cumsum(counts) - counts + len(self._flat_words)
+        if self._joints:
+            may_follow = [words[0] in self._afters for words in words_of_each]
+            may_precede = [words[-1] in self._befores for words in words_of_each]
+        else:
+            may_follow = may_precede = np.zeros(len(pieces), dtype=np.bool_)
         self._pieces.extend(
             start=starts, count=counts, may_follow=may_follow, may_precede=may_precede
         )
-        self._flat_words.extend(word=all_words)
+        self._flat_words.extend(word=ids)
 
     def _take_in_words(self, words: Sequence[str]) -> None:
         self._strings.extend(words)
@@ -216,13 +219,23 @@ class WordTable:
 
     def _joined(self, text: str, pieces: Sequence[str], piece_ids: Ids) -> Sequence[str] | None:
         """Return the pieces with those put together that change each other; None: no such."""
-        meets = (
-            self._pieces["may_precede"][piece_ids[:-1]] & self._pieces["may_follow"][piece_ids[1:]]
-        )
+        if not self._joints:
+            return None
+        columns = self._pieces
+        meets = columns["may_precede"][piece_ids[:-1]] & columns["may_follow"][piece_ids[1:]]
         if not meets.any():
             return None
-        runs = _runs(np.flatnonzero(meets))
-        changing = [run for run in runs if self.splitter.changes(pieces[run[0] : run[1]])]
+        places = np.flatnonzero(meets)
+        starts, counts = columns["start"][piece_ids], columns["count"][piece_ids]
+        words = self._flat_words["word"]
+        lasts = self.strings(words[starts[places] + counts[places] - 1])
+        firsts = self.strings(words[starts[places + 1]])
+        are_joints = [pair in self._joints for pair in zip(lasts, firsts, strict=True)]
+        changing = [
+            (start, end)
+            for start, end in _runs(places[are_joints])
+            if counts[start:end].max() > 1 and self.splitter.changes(pieces[start:end])
+        ]
         if not changing:
             return None
         spaces = _SPACE.findall(text.strip())
@@ -277,7 +290,7 @@ class WordTable:
             piece_ids: All lines' pieces; only single spaces between them.
             line_starts: Where each line begins among them; no line is empty.
         """
-        self._extend_sentences()
+        self._find_sentences(piece_ids)
         columns = self._sentences
         end_0, end_1 = columns["end_0"][piece_ids], columns["end_1"][piece_ids]
         places = np.arange(len(piece_ids))
@@ -292,18 +305,25 @@ class WordTable:
         )
         return np.add.reduceat(starts.astype(np.int64), line_starts) + 1
 
-    def _extend_sentences(self) -> None:
-        first = len(self._sentences)
-        flags = self._words["flags"]
-        flat = self._flat_words["word"]
-        rows: list[tuple[int, int, int, int]] = []
-        for piece in range(first, len(self._pieces)):
-            start, count = self._pieces["start"][piece], self._pieces["count"][piece]
-            piece_flags = flags[flat[start : start + count]].tolist()
-            rows.append((*_sentence_starts(piece_flags, 0), *_sentence_starts(piece_flags, 1)))
-        if rows:
-            starts_0, end_0, starts_1, end_1 = zip(*rows, strict=True)
-            self._sentences.extend(starts_0=starts_0, end_0=end_0, starts_1=starts_1, end_1=end_1)
+    def _find_sentences(self, piece_ids: Ids) -> None:
+        """Fill in where sentences begin and end in these pieces, after either state."""
+        columns = self._sentences
+        num_new = len(self._pieces) - len(columns)
+        if num_new:
+            zeros, ones = np.zeros(num_new, dtype=np.uint8), np.ones(num_new, dtype=np.uint8)
+            columns.extend(is_known=zeros, starts_0=zeros, end_0=zeros, starts_1=ones, end_1=zeros)
+        unknown = np.unique(piece_ids[~columns["is_known"][piece_ids]])
+        columns["is_known"][unknown] = True
+        counts = self._pieces["count"][unknown]
+        flags = self.flags(self._word_ids(unknown))
+        starts = np.cumsum(counts) - counts
+        # Of most pieces no word is a sign, and what is filled in beforehand is right.
+        may_end = np.bitwise_or.reduceat(flags, starts) & (PUNCTUATION | SENTENCE_END)
+        for number in np.flatnonzero(may_end).tolist():
+            piece = unknown[number]
+            words = flags[starts[number] : starts[number] + counts[number]].tolist()
+            columns["starts_0"][piece], columns["end_0"][piece] = _sentence_starts(words, 0)
+            columns["starts_1"][piece], columns["end_1"][piece] = _sentence_starts(words, 1)
 
 
 _SPACE = re.compile(r"\s+")
