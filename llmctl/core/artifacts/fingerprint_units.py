@@ -9,8 +9,11 @@ Shapes: N documents, H hash functions, S shingles of all documents, L lines of a
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import mmap
 import os
+import struct
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -26,7 +29,7 @@ from llmctl.core.errors import DataError, MissingInputError
 
 _MARK = b"llmctlF1"
 _HEADER_BYTES = 56
-# A mapped file holds a file descriptor, of which some systems give 256 to a process.
+# Some systems give 256 file descriptors to a process.
 _MAX_OPEN = 100
 
 
@@ -109,7 +112,7 @@ class FingerprintUnit:
 
 
 class FingerprintUnits:
-    """The documents of many units by number, of which a few are mapped at a time.
+    """The documents of many units by number; few files are open at a time, none is mapped.
 
     Args:
         paths: The files, in order.
@@ -121,54 +124,69 @@ class FingerprintUnits:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = tuple(paths)
+        self._open: OrderedDict[int, int] = OrderedDict()
         counts = [_read_counts(path) for path in paths]
-        self._firsts = np.cumsum([0, *(count[0] for count in counts)])
+        self._firsts = list(itertools.accumulate((count[0] for count in counts), initial=0))
+        self._num_hashes = counts[0][1] if counts else 0
+        self._starts = [_starts(count) for count in counts]
         self.num_shingles = sum(count[2] for count in counts)
         self.num_lines = sum(count[3] for count in counts)
-        self._open: OrderedDict[int, FingerprintUnit] = OrderedDict()
+
+    def __del__(self) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
 
     def __len__(self) -> int:
-        return int(self._firsts[-1])
+        return self._firsts[-1]
 
     def __iter__(self) -> Iterator[tuple[int, FingerprintUnit]]:
         """Yield the number of each unit's first document, and the unit."""
         for number, path in enumerate(self._paths):
-            yield int(self._firsts[number]), FingerprintUnit.read(path)
+            yield self._firsts[number], FingerprintUnit.read(path)
 
     def shingles(self, document: int) -> NDArray[np.uint32]:
         """Return the shingles of a document."""
-        unit, place = self._place(document)
-        return self._unit(unit).shingles(place)
+        return np.frombuffer(self._part(document, "shingle_ends_N", "shingles_S", 4), "<u4")
 
     def identifier(self, document: int) -> str:
         """Return the id of a document."""
-        unit, place = self._place(document)
-        return self._unit(unit).identifier(place)
+        return self._part(document, "id_ends_N", "ids", 1).decode("utf-8", "surrogatepass")
 
-    def signatures_NH(self, documents_N: NDArray[np.int64]) -> NDArray[np.uint16]:  # noqa: N802
+    def signatures_NH(self, documents: Sequence[int]) -> NDArray[np.uint16]:  # noqa: N802
         """Return the signatures of documents."""
-        units_N = np.searchsorted(self._firsts, documents_N, side="right") - 1
-        rows: NDArray[np.uint16] | None = None
-        for unit in np.unique(units_N).tolist():
-            is_in_N = units_N == unit
-            found = self._unit(unit).signatures_NH
-            if rows is None:
-                rows = np.empty((len(documents_N), found.shape[1]), np.uint16)
-            rows[is_in_N] = found[documents_N[is_in_N] - self._firsts[unit]]
-        return np.empty((0, 0), np.uint16) if rows is None else rows
+        row_bytes = 2 * self._num_hashes
+        rows: list[bytes] = []
+        for document in documents:
+            unit, place = self._place(document)
+            start = self._starts[unit]["signatures_NH"] + place * row_bytes
+            rows.append(self._read(unit, row_bytes, start))
+        return np.frombuffer(b"".join(rows), "<u2").reshape(len(documents), self._num_hashes)
 
     def _place(self, document: int) -> tuple[int, int]:
-        unit = int(np.searchsorted(self._firsts, document, side="right")) - 1
-        return unit, document - int(self._firsts[unit])
+        unit = bisect.bisect_right(self._firsts, document) - 1
+        return unit, document - self._firsts[unit]
 
-    def _unit(self, unit: int) -> FingerprintUnit:
+    def _part(self, document: int, ends: str, values: str, item_bytes: int) -> bytes:
+        unit, place = self._place(document)
+        starts = self._starts[unit]
+        if place:
+            found = self._read(unit, 16, starts[ends] + 8 * (place - 1))
+            first, last = struct.unpack("<2q", found)
+        else:
+            first, (last,) = 0, struct.unpack("<q", self._read(unit, 8, starts[ends]))
+        return self._read(unit, item_bytes * (last - first), starts[values] + item_bytes * first)
+
+    def _read(self, unit: int, num_bytes: int, start: int) -> bytes:
         if unit in self._open:
             self._open.move_to_end(unit)
         else:
-            self._open[unit] = FingerprintUnit.read(self._paths[unit])
+            self._open[unit] = os.open(self._paths[unit], os.O_RDONLY)
             if len(self._open) > _MAX_OPEN:
-                self._open.popitem(last=False)
-        return self._open[unit]
+                os.close(self._open.popitem(last=False)[1])
+        data = os.pread(self._open[unit], num_bytes, start)
+        if len(data) != num_bytes:
+            raise _damaged(self._paths[unit])
+        return data
 
 
 def _part(values: NDArray[Any], ends_N: NDArray[np.int64], document: int) -> NDArray[Any]:
@@ -196,6 +214,10 @@ def _layout(counts: Sequence[int]) -> list[tuple[tuple[str, str, tuple[int, ...]
         places.append(((name, dtype, shape), start, start + size + -size % 8))
         start = places[-1][2]
     return places
+
+
+def _starts(counts: Sequence[int]) -> dict[str, int]:
+    return {name: start for (name, _, _), start, _ in _layout(counts)}
 
 
 def _header(counts: Sequence[int]) -> bytes:

@@ -140,7 +140,8 @@ class Members:
         if not total:
             return np.empty(0, np.uint32)
         offsets = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
-        return np.unique(self._slots[np.repeat(firsts + 1, counts) + offsets])
+        ranks = np.sort(self._slots[np.repeat(firsts + 1, counts) + offsets])
+        return ranks[np.append(True, ranks[1:] != ranks[:-1])]
 
     def join(self, rank: int) -> None:
         """Put this document into them, where there is room."""

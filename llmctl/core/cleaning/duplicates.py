@@ -299,8 +299,9 @@ class _NearSearch:
         units, measure = self._documents.units, self._plan.measure
         are_many = len(others) > _FEW
         if are_many and measure == "jaccard":
-            signature_H = units.signatures_NH(np.array([number]))[0]
-            others = others[likely(signature_H, units.signatures_NH(others), threshold)]
+            signature_H = units.signatures_NH([number])[0]
+            others_NH = units.signatures_NH(others.tolist())
+            others = others[likely(signature_H, others_NH, threshold)]
         mine = units.shingles(number)
         for other in others.tolist():
             theirs = units.shingles(other)

@@ -58,11 +58,20 @@ def test_documents_by_number(tmp_path, monkeypatch):
     for number in (8, 0, 2, 3, 7, 2):
         assert units.identifier(number) == f"文{number}"
         assert units.shingles(number).tolist() == [number] * (number % 4)
-    rows = units.signatures_NH(np.array([8, 0, 3, 0]))
+    rows = units.signatures_NH([8, 0, 3, 0])
     assert rows.tolist() == [[8] * 3, [0] * 3, [3] * 3, [0] * 3]
     assert [(first, len(each)) for first, each in units] == [(0, 3), (3, 0), (3, 5), (8, 1)]
     assert units.num_shingles == sum(number % 4 for number in range(9)) == units.num_lines
     assert len(units._open) == 1
+
+
+def test_a_file_cut_while_it_is_read_is_refused(tmp_path):
+    (path,) = written(tmp_path, 4)
+    units = FingerprintUnits([path])
+    path.write_bytes(path.read_bytes()[:100])
+
+    with pytest.raises(DataError, match="damaged"):
+        units.shingles(3)
 
 
 def test_no_units():
@@ -70,7 +79,7 @@ def test_no_units():
 
     assert len(units) == 0
     assert list(units) == []
-    assert units.signatures_NH(np.empty(0, np.int64)).shape[0] == 0
+    assert units.signatures_NH([]).shape[0] == 0
 
 
 @pytest.mark.parametrize("place", [0, 8, 47, 48])
