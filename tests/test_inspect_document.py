@@ -32,7 +32,7 @@ def test_a_document_by_run_or_directory(run, llmctl):
     assert llmctl("inspect", "--document", "a:2", str(run)).stdout == result.stdout
     kept = llmctl("inspect", "mine", "--document", '说"你好":1')
     assert "kept          documents-00000.jsonl.zst" in kept.stdout
-    assert kept.stdout.split()[-4:] == ["min_characters", "36", "20", "passed"]
+    assert kept.stdout.split()[-4:] == ["max_word_characters", "0", "1,000", "passed"]
 
 
 def test_a_document_as_json(run, llmctl):

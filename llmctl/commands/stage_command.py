@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from llmctl.core.clean_plan import Shard
-    from llmctl.core.pipeline import Outcome, PreparedShard, Settings, StageName
+    from llmctl.core.clean_plan import PreparedShard, Shard
+    from llmctl.core.pipeline import Outcome, Settings, StageName
     from llmctl.core.progress import Progress
 
 

@@ -23,7 +23,7 @@ def _threshold(value: object) -> float | bool | None:
     if value is None or value is False:
         return value
     if isinstance(value, int | float) and value is not True and 0 <= value < float("inf"):
-        return int(value) if value == int(value) else value  # 50 and 50.0 are one plan
+        return float(value)
     raise ValueError("expected a number of at least 0, null (as the profile has it) or false (off)")
 
 
@@ -155,7 +155,7 @@ class QualityRules(Plan):
 
 
 class PrivacyPlan(Plan):
-    """What is done about personal data and secrets."""
+    """Personal data and secrets in the text: what is looked for, and what is done."""
 
     action: Literal["off", "report", "replace", "drop"] = "report"
     """Count them; put a placeholder in their place; drop their documents."""
@@ -171,7 +171,7 @@ class PrivacyPlan(Plan):
 
 
 class DuplicatesPlan(Plan):
-    """Which documents say what another one says already."""
+    """Texts that are there more than once: what counts as that, and what they are held against."""
 
     exact: bool = True
     """Documents equal but for case, width and white space count as duplicates."""
@@ -189,7 +189,7 @@ class DuplicatesPlan(Plan):
 
 
 class DecontaminationPlan(Plan):
-    """What evaluation data must not be found in the corpus."""
+    """Evaluation data in the text: where it stands, what counts as a hit, and what is done."""
 
     files: Strings = ()
     """Text files (an item a line) or JSON Lines."""
@@ -204,7 +204,7 @@ class DecontaminationPlan(Plan):
 
 
 class MixPlan(Plan):
-    """How much of each source is kept."""
+    """Shares and bounds of the sources in the corpus."""
 
     weights: dict[str, NotNegative] = {}
     """Of a source (by name or glob), the share of its documents to keep; 2 takes each twice."""
@@ -291,3 +291,16 @@ class CleanSettings:
         if hasattr(os, "sched_getaffinity"):  # what this process may use, not what there is
             return len(os.sched_getaffinity(0))
         return os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedShard:
+    """What was made of one shard.
+
+    Attributes:
+        path: Where its units lie, or the corpus where that is complete.
+        num_units: How many they are.
+    """
+
+    path: Path
+    num_units: int

@@ -299,6 +299,25 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     return found
 
 
+def reasons_stale(manifest: Manifest, identity: Identity) -> list[str]:
+    """Say why an artifact is not what the identity asks for, a phrase each."""
+    reasons = differences(manifest.plan, dict(identity.plan))
+    for kind, key in identity.parents.items():
+        if manifest.parents.get(kind) != key:
+            reasons.append(f"{kind} changed")
+    for name, digest in identity.inputs.items():
+        if name not in manifest.inputs:
+            reasons.append(f"new input {name}")
+        elif manifest.inputs[name] != digest:
+            reasons.append(f"input {name} changed")
+    reasons += [f"input {name} is gone" for name in manifest.inputs if name not in identity.inputs]
+    if manifest.behaviour != identity.behaviour:
+        reasons.append(
+            f"this llmctl does it otherwise ({manifest.behaviour} → {identity.behaviour})"
+        )
+    return reasons
+
+
 def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "…"

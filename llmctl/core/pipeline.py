@@ -8,7 +8,6 @@ the recipe, its inputs and the parents' keys give, and its files are intact.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,8 +20,9 @@ from llmctl.core.artifacts.run_directory import (
     RunDirectory,
     discard_training,
 )
-from llmctl.core.artifacts.sources import Source, printable, resolve_sources
-from llmctl.core.clean_plan import CleanPlan, CleanSettings, Shard
+from llmctl.core.artifacts.sources import Source, resolve_sources
+from llmctl.core.clean_plan import CleanSettings, PreparedShard, Shard
+from llmctl.core.cleaning.inputs import clean_inputs
 from llmctl.core.errors import DataError, LlmctlError, MissingInputError, RecipeError, UsageError
 from llmctl.core.lock import exclusive
 from llmctl.core.manifest import (
@@ -32,7 +32,7 @@ from llmctl.core.manifest import (
     check_files,
     differences,
     read_manifest,
-    require_manifest,
+    reasons_stale,
 )
 from llmctl.core.progress import Progress
 from llmctl.core.recipe import LoadedRecipe, runs_directory
@@ -118,19 +118,6 @@ class Outcome:
     ran: list[str] = field(default_factory=list[str])
 
 
-@dataclass(frozen=True)
-class PreparedShard:
-    """What `prepare_shard` made.
-
-    Attributes:
-        path: Where its units lie, or the corpus where that is complete.
-        num_units: How many they are.
-    """
-
-    path: Path
-    num_units: int
-
-
 class Run:
     """A recipe in its run directory.
 
@@ -179,9 +166,8 @@ class Run:
         plan, inputs = self._plan(stage), dict[str, str]()
         if stage == "clean":
             try:
-                inputs = clean_inputs(
-                    self.recipe.clean, self.sources, self.loaded.inputs_directory, self.cache
-                )
+                base = self.loaded.inputs_directory
+                inputs = clean_inputs(self.recipe.clean, self.sources, base, self.cache)
             except MissingInputError:
                 # Raw text is often deleted once it is cleaned; the corpus then stands as it is.
                 made = read_manifest(self.artifact("clean"))
@@ -233,7 +219,7 @@ class Run:
                 return StageState(stage, path, "unfinished", (reason,))
         if manifest is None:
             return StageState(stage, path, "missing", ("not made yet",))
-        return StageState(stage, path, "stale", tuple(_why(manifest, identity)), manifest)
+        return StageState(stage, path, "stale", tuple(reasons_stale(manifest, identity)), manifest)
 
     def states(self) -> list[StageState]:
         """The state of every stage, in order."""
@@ -272,17 +258,19 @@ class Run:
             BusyError: Another process makes this shard.
             LlmctlError: Whatever the stage ends with.
         """
+        from llmctl.core.stages.clean import clean_shard
+
         if self.state("clean").status == "up to date":
             return PreparedShard(self.artifact("clean"), 0)
         space = Workspace(self.artifact("clean"), self.identity("clean"), is_shared=True)
         self.cache.save()
-        return make_shard(
+        return clean_shard(
             self.recipe.clean,
             self.sources,
             space,
             shard,
-            self._clean_settings(),
-            self.progress,
+            settings=self._clean_settings(),
+            progress=self.progress,
         )
 
     def _clean_settings(self) -> CleanSettings:
@@ -406,51 +394,3 @@ class Run:
             device=settings.device,
             progress=progress,
         )
-
-
-def make_shard(
-    plan: CleanPlan,
-    sources: Sequence[Source],
-    space: Workspace,
-    shard: Shard,
-    settings: CleanSettings,
-    progress: Progress,
-) -> PreparedShard:
-    """Make the units of one shard under its lock."""
-    from llmctl.core.stages.clean import clean_shard
-
-    with exclusive(space.shard_lock(shard.number, shard.count), stop=progress.stop):
-        num_units = clean_shard(plan, sources, space, shard, settings=settings, progress=progress)
-    return PreparedShard(space.path, num_units)
-
-
-def clean_inputs(
-    plan: CleanPlan, sources: Sequence[Source], base: Path, cache: DigestCache
-) -> dict[str, str]:
-    """Return the digest of everything that a cleaning reads, by its name."""
-    from llmctl.core.artifacts.evaluation_items import evaluation_sources
-
-    inputs = {source.name: source.digest(cache) for source in sources}
-    for source in evaluation_sources(plan.decontaminate.files, base):
-        inputs[f"decontaminate: {source.name}"] = source.digest(cache)
-    for name in plan.duplicates.against:
-        inputs[f"against: {printable(name)}"] = require_manifest(base / name, "corpus").key
-    return inputs
-
-
-def _why(manifest: Manifest, identity: Identity) -> Sequence[str]:
-    reasons = differences(manifest.plan, dict(identity.plan))
-    for kind, key in identity.parents.items():
-        if manifest.parents.get(kind) != key:
-            reasons.append(f"{kind} changed")
-    for name, digest in identity.inputs.items():
-        if name not in manifest.inputs:
-            reasons.append(f"new input {name}")
-        elif manifest.inputs[name] != digest:
-            reasons.append(f"input {name} changed")
-    reasons += [f"input {name} is gone" for name in manifest.inputs if name not in identity.inputs]
-    if manifest.behaviour != identity.behaviour:
-        reasons.append(
-            f"this llmctl does it otherwise ({manifest.behaviour} → {identity.behaviour})"
-        )
-    return reasons

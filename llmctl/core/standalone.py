@@ -7,7 +7,8 @@ from pathlib import Path
 
 from llmctl.core import workspace
 from llmctl.core.artifacts.sources import Source, printable, resolve_sources
-from llmctl.core.clean_plan import CleanPlan, CleanSettings, Shard
+from llmctl.core.clean_plan import CleanPlan, CleanSettings, PreparedShard, Shard
+from llmctl.core.cleaning.inputs import clean_inputs
 from llmctl.core.errors import OutputError
 from llmctl.core.lock import exclusive
 from llmctl.core.manifest import (
@@ -18,14 +19,7 @@ from llmctl.core.manifest import (
     read_manifest,
     require_manifest,
 )
-from llmctl.core.pipeline import (
-    BEHAVIOURS,
-    Outcome,
-    PreparedShard,
-    Settings,
-    clean_inputs,
-    make_shard,
-)
+from llmctl.core.pipeline import BEHAVIOURS, Outcome, Settings
 from llmctl.core.progress import Progress
 from llmctl.core.recipe import TokenizePlan
 from llmctl.core.workspace import Workspace
@@ -62,13 +56,15 @@ def prepare_shard(
         BusyError: Another process makes this shard.
         LlmctlError: Whatever the stage ends with.
     """
+    from llmctl.core.stages.clean import clean_shard
+
     sources, identity = _cleaning(plan, out)
     found = read_manifest(out)
     if found is not None and found.key == identity.key:
         return PreparedShard(out, 0)
     space = Workspace(out, identity, is_shared=True)
     cleaning = CleanSettings(settings.workers)
-    return make_shard(plan, sources, space, shard, cleaning, progress)
+    return clean_shard(plan, sources, space, shard, settings=cleaning, progress=progress)
 
 
 def _cleaning(plan: CleanPlan, out: Path) -> tuple[list[Source], Identity]:

@@ -149,7 +149,7 @@ class _Axis:
     def ticks(self) -> list[tuple[float, str]]:
         find = log_ticks if self._is_log else round_ticks
         found = find(self._low, self._high)
-        step = math.ceil(len(found) / _MOST_TICKS)
+        step = max(1, math.ceil(len(found) / _MOST_TICKS))
         span = self._high - self._low
         return [(_PLOT * (place - self._low) / span, text) for place, text in found[::step]]
 

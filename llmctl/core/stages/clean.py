@@ -27,7 +27,7 @@ from llmctl.core.artifacts.documents import KNOWN_KINDS
 from llmctl.core.artifacts.evaluation_items import evaluation_sources
 from llmctl.core.artifacts.large_shares import large_shares
 from llmctl.core.artifacts.sources import Source, printable
-from llmctl.core.clean_plan import CleanPlan, CleanSettings, Shard
+from llmctl.core.clean_plan import CleanPlan, CleanSettings, PreparedShard, Shard
 from llmctl.core.cleaning.decisions import Decisions, decide
 from llmctl.core.cleaning.decontamination import load_evaluation_index
 from llmctl.core.cleaning.fingerprinting import EarlierCorpus
@@ -38,6 +38,7 @@ from llmctl.core.cleaning.unit_maker import DrawCollector, UnitJob, UnitMaker, U
 from llmctl.core.cleaning.unit_planner import UNIT_BYTES, UnitPlanner
 from llmctl.core.cleaning.unit_writer import PartAccount, PartFiles, PartWriter
 from llmctl.core.errors import DataError
+from llmctl.core.lock import exclusive
 from llmctl.core.manifest import DigestCache, Manifest
 from llmctl.core.progress import Progress
 from llmctl.core.text.contamination import EvaluationIndex
@@ -90,16 +91,18 @@ def clean_shard(
     *,
     settings: CleanSettings,
     progress: Progress,
-) -> int:
-    """Make the units of one shard, for a later `clean` to take up; return how many they are.
+) -> PreparedShard:
+    """Make the units of one shard, for a later `clean` to take up.
 
     Raises:
+        BusyError: Another process makes this shard.
         MissingInputError: A source has gone.
         Interrupted, OutOfTime: `progress` asked for the end; what is finished is kept.
     """
     work = _Work(plan, sources, workspace, settings, progress)
-    with atomic.storage_errors(workspace.path):
-        return len(work.make_units(shard))
+    lock = workspace.shard_lock(shard.number, shard.count)
+    with atomic.storage_errors(workspace.path), exclusive(lock):
+        return PreparedShard(workspace.path, len(work.make_units(shard)))
 
 
 class _Work:

@@ -268,10 +268,10 @@ def thresholds(plan: CleanPlan) -> dict[str, Any]:
     """Return the rules that are on as a recipe writes them: for most languages, and for others."""
 
     def written(language: str) -> dict[str, Any]:
-        found = rules_for(plan, language)
+        found = dict(rules_for(plan, language))
         return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in found
+            name: _plain(value)
+            for name, value in found.items()
             if value is not None and value is not False and value != ()
         }
 
@@ -279,6 +279,12 @@ def thresholds(plan: CleanPlan) -> dict[str, Any]:
     by_language = {language: written(language) for language in sorted(_WEB)}
     others = {language: rules for language, rules in by_language.items() if rules != most}
     return {"rules": most, "rules_by_language": others} if others else {"rules": most}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _rules_of(profile: str, language: str) -> QualityRules:
