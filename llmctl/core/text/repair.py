@@ -82,7 +82,7 @@ _COMBINING = "".join(
     if unicodedata.combining(chr(code))
 )
 _TOO_MANY_COMBINING = re.compile(f"[{_COMBINING}][{_COMBINING}]{{{_MAX_COMBINING},}}")
-# Two steps can undo what hid from each other; more than a few rounds are never seen.
+# A step may show what an earlier one mends; more than a few rounds are never seen.
 _MAX_ROUNDS = 8
 
 
@@ -101,8 +101,18 @@ def repair(text: str) -> str:
 
     To repair what is repaired changes nothing.
     """
-    text = _characters_mended(text)
-    text = "\n".join([line.rstrip() for line in text.split("\n")])
+    text = _blanks_mended(text)
+    for _ in range(_MAX_ROUNDS):
+        before = text
+        text = _characters_mended(text)
+        if text == before:
+            break
+        text = _blanks_mended(text)
+    return text
+
+
+def _blanks_mended(text: str) -> str:
+    text = "\n".join([line.rstrip(" \t\u3000") for line in text.split("\n")])
     if " " * (_MAX_BLANKS + 1) in (text.replace("\t", " ") if "\t" in text else text):
         text = _LONG_BLANKS.sub(" ", text)
     if "\n\n\n\n" in text:
@@ -111,18 +121,13 @@ def repair(text: str) -> str:
 
 
 def _characters_mended(text: str) -> str:
-    for _ in range(_MAX_ROUNDS):
-        if text.isascii():
-            encoded = text.encode()
-            clean = len(encoded.translate(None, _ASCII_CONTROLS)) == len(encoded)
-            return text if clean else _without_specials(text)
-        before = text
-        text = _without_specials(_decoded_again(text))
-        text = _TOO_MANY_COMBINING.sub(lambda match: match[0][:_MAX_COMBINING], text)
-        text = unicodedata.normalize("NFC", text)
-        if text == before:
-            break
-    return text
+    if text.isascii():
+        encoded = text.encode()
+        clean = len(encoded.translate(None, _ASCII_CONTROLS)) == len(encoded)
+        return text if clean else _without_specials(text)
+    text = _without_specials(_decoded_again(text))
+    text = _TOO_MANY_COMBINING.sub(lambda match: match[0][:_MAX_COMBINING], text)
+    return unicodedata.normalize("NFC", text)
 
 
 def _without_specials(text: str) -> str:
