@@ -25,11 +25,13 @@ _MOST_KNOWN_CHANGES = 10_000
 _END_CHARACTERS = 16
 _ONE_WORD = re.compile(r"[A-Za-z0-9_]+")
 # Letters and underscores, hyphens between letters, or digits, with few signs around them: what
-# spaCy's English takes apart at just these places. ")" before ":" is its emoticon.
+# spaCy's English takes apart at just these places. ")" before ":" is its emoticon, and a point
+# after a single capital its initial.
 _PLAIN = re.compile(
     r"([(\[\"`*]?)"
     r"([A-Za-z]{2,}(?:_[A-Za-z]+)*(?:-[A-Za-z]{2,}(?:_[A-Za-z]+)*)*|[0-9]+)"
-    r"([)\]\"`*]?)((?:(?<![)\]\"`*])[:!?]|[,;.])?)"
+    r"([)\]\"`*]?)"
+    r"((?:(?<![)\]\"`*])[:!?]|(?:(?<![A-Z])|(?<=[A-Z][A-Z]))\.|[,;])?)"
 )
 
 
@@ -56,8 +58,8 @@ class Splitter(Protocol):
         """
         ...
 
-    def changes(self, pieces: Sequence[str]) -> bool:
-        """Return whether neighbours, a space apart, change each other's words."""
+    def changes(self, pieces: Sequence[str], words: Sequence[str]) -> bool:
+        """Return whether neighbours, a space apart, have other words than each for itself."""
         ...
 
 
@@ -98,7 +100,7 @@ class NativeSplitter:
         """Return none: a piece's words are its own."""
         return frozenset()
 
-    def changes(self, pieces: Sequence[str]) -> bool:
+    def changes(self, pieces: Sequence[str], words: Sequence[str]) -> bool:
         """Return False."""
         return False
 
@@ -130,6 +132,7 @@ class SpacySplitter:
         self._known_changes: dict[tuple[str, ...], bool] = {}
         self._is_english = language == "en"
         self._in_rules: set[str] = set()
+        self._made_by_rules: set[str] = set()
         self._joints = self._find_joints()
         # What spaCy knows of a word beside its letters is not asked for here.
         self._tokenizer.vocab.lex_attr_getters.clear()
@@ -153,6 +156,7 @@ class SpacySplitter:
             self._in_rules.update((rule, *sought))
             if len(sought) > 1:
                 made = [word.text for word in tokenizer(rule)]
+                self._made_by_rules.update(made)
                 joints.update(pairwise(sought))
                 last_made_of.setdefault(sought[-1], {sought[-1]}).add(made[-1])
                 first_made_of.setdefault(sought[0], {sought[0]}).add(made[0])
@@ -223,15 +227,19 @@ class SpacySplitter:
         """
         return self._joints
 
-    def changes(self, pieces: Sequence[str]) -> bool:
-        """Return whether spaces between the pieces are not the same as lines between them."""
+    def changes(self, pieces: Sequence[str], words: Sequence[str]) -> bool:
+        """Return whether spaces between the pieces are not the same as lines between them.
+
+        Where no word is one that a rule makes, no rule applies within a piece.
+        """
+        if self._made_by_rules.isdisjoint(words):
+            return False
         key = tuple(pieces)
         if key not in self._known_changes:
             if len(self._known_changes) > _MOST_KNOWN_CHANGES:
                 self._known_changes.clear()
-            (together,) = self.split([" ".join(pieces)])
-            apart = [word for words in self.split(pieces) for word in words]
-            self._known_changes[key] = list(together) != apart
+            (together,) = self._ask([" ".join(pieces)])
+            self._known_changes[key] = list(together) != list(words)
         return self._known_changes[key]
 
 
@@ -313,7 +321,7 @@ class ChineseSplitter:
         """Return none: a piece's words are its own."""
         return frozenset()
 
-    def changes(self, pieces: Sequence[str]) -> bool:
+    def changes(self, pieces: Sequence[str], words: Sequence[str]) -> bool:
         """Return False."""
         return False
 
@@ -356,7 +364,7 @@ class JapaneseSplitter:
         """Return none: a piece's words are its own."""
         return frozenset()
 
-    def changes(self, pieces: Sequence[str]) -> bool:
+    def changes(self, pieces: Sequence[str], words: Sequence[str]) -> bool:
         """Return False."""
         return False
 

@@ -234,7 +234,10 @@ class WordTable:
         changing = [
             (start, end)
             for start, end in _runs(places[are_joints])
-            if counts[start:end].max() > 1 and self.splitter.changes(pieces[start:end])
+            if counts[start:end].max() > 1
+            and self.splitter.changes(
+                pieces[start:end], self.strings(self._word_ids(piece_ids[start:end]))
+            )
         ]
         if not changing:
             return None
