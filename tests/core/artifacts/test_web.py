@@ -246,6 +246,25 @@ def test_an_archive_that_is_cut_off_keeps_what_came_before(tmp_path, max_bytes):
         assert found == list(reader)
 
 
+@pytest.mark.parametrize(("pack", "compression"), [(bytes, ""), (gzip.compress, ".gz")])
+def test_no_cut_is_passed_over(pack, compression):
+    before, last = b"".join(map(pack, RECORDS[4:6])), pack(RECORDS[9])
+    for cut in range(1, len(last), 3):
+        found = read(before + last[:cut], "warc", compression=compression)
+
+        assert found[0].id == "urn:uuid:5"
+        assert isinstance(found[-1], Unreadable) or found[-1].text == TEXTS[9], cut
+
+
+def test_an_archive_gzipped_as_a_whole_is_one_stretch(tmp_path):
+    (tmp_path / "a.warc.gz").write_bytes(gzip.compress(b"".join(RECORDS)))
+    [source] = resolve_sources(["a.warc.gz"], tmp_path)
+
+    assert stretches(source, 0, 1) == [Stretch(0, 0, None, 1)]
+    with source.open() as reader:
+        assert [item.id for item in reader] == [f"urn:uuid:{number}" for number in TEXTS]
+
+
 def test_what_is_no_archive():
     [found] = read(b"WARC/1.0 but then nothing of the kind\n" * 5, "warc")
 
