@@ -23,6 +23,7 @@ MAGIC = b"WARC/"
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _OK = 200
 _END_OF_RECORD = b"\r\n\r\n"
+_ENDS = (_END_OF_RECORD, b"\n\n")
 _LONGEST_HEADER = 1 << 16
 
 
@@ -107,7 +108,7 @@ class _Chunks:
         # Headers end as a record does; with nothing after them, they are no end of one.
         tail = self._tail.removesuffix(_END_OF_RECORD)
         last = tail[tail.rfind(_END_OF_RECORD) + len(_END_OF_RECORD) :]
-        if last and MAGIC.startswith(last[: len(MAGIC)]):
+        if last.startswith(MAGIC) or (tail and not self._tail.endswith(_ENDS)):
             raise OSError("it is cut off")
 
 
