@@ -64,9 +64,6 @@ def read_documents(
     """
     if kind == "parquet":
         raise ValueError("parquet is read with read_parquet_table, from a file")
-    if kind == "warc" and compression in ("", ".gz"):
-        yield from read_web_archive(stream, source)
-        return
     beginning, chunks = sampled(unpacked(stream, compression))
     kind = kind or kind_of(beginning, text_field)
     if kind == "text":
@@ -74,7 +71,7 @@ def read_documents(
     elif kind == "html":
         yield from read_html_file(chunks, source, charset)
     elif kind == "warc":
-        yield from read_web_archive(_Chunks(chunks), source)
+        yield from read_web_archive(chunks, source)
     else:
         encoding = detect(beginning)
         lines = as_utf8(chunks, encoding)
@@ -157,23 +154,3 @@ def _in_utf8(beginning: bytes, encoding: Encoding) -> bytes:
     if not encoding.is_wide:
         return beginning.removeprefix(codecs.BOM_UTF8)
     return beginning.decode(encoding.codec, "replace").encode()
-
-
-class _Chunks:
-    """Chunks as a stream."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._left = b""
-
-    def read(self, size: int = -1, /) -> bytes:
-        while not self._left:
-            try:
-                self._left = next(self._chunks)
-            except StopIteration:
-                return b""
-            except DamagedStream as damage:
-                raise OSError(str(damage)) from damage
-        size = len(self._left) if size < 0 else size
-        data, self._left = self._left[:size], self._left[size:]
-        return data

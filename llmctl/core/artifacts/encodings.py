@@ -51,18 +51,7 @@ _SUPERSETS = {
 MULTIBYTE = frozenset(("gb18030", "big5hkscs", "cp932", "euc_jp", "cp949"))
 # Central European, Baltic and other alphabets whose letters stand among those of ASCII, too.
 _OTHER_LATIN = frozenset(
-    [
-        "cp1250",
-        "cp1257",
-        "cp1258",
-        "iso8859-2",
-        "iso8859-3",
-        "iso8859-4",
-        "iso8859-10",
-        "iso8859-13",
-        "iso8859-14",
-        "iso8859-16",
-    ]
+    ("cp1250", "cp1257", "cp1258", *(f"iso8859-{part}" for part in (2, 3, 4, 10, 13, 14, 16)))
 )
 # chardet's, of a family of one-byte encodings: for a few words a tenth, for a sentence a third.
 _MIN_CONFIDENCE = 0.2

@@ -20,7 +20,13 @@ from llmctl.core.artifacts.encodings import Encoding, detect
 from llmctl.core.artifacts.json_lines import read_json_lines
 from llmctl.core.artifacts.parquet_tables import read_parquet_table, row_groups
 from llmctl.core.artifacts.sources import Source, missing
-from llmctl.core.artifacts.streams import DamagedStream, unpacked
+from llmctl.core.artifacts.streams import (
+    MAGIC_BYTES,
+    Compression,
+    DamagedStream,
+    sniff,
+    unpacked,
+)
 from llmctl.core.artifacts.web_archives import read_web_archive, record_offsets
 from llmctl.core.errors import DataError
 
@@ -68,6 +74,8 @@ def stretches(source: Source, source_index: int, max_bytes: int) -> list[Stretch
             begins = _groups_together(handle, max_bytes)
         elif kind == "warc" and compression in ("", ".gz"):
             begins = [(0, 1), *record_offsets(handle, max_bytes)]
+            if not all(_begins_as_packed(handle, place, compression) for place, _ in begins):
+                return whole
         elif kind == "jsonl" and not compression and not _encoding(source).is_wide:
             begins = _line_begins(handle, max_bytes)
         else:
@@ -112,7 +120,8 @@ def read_stretch(
                 on_bytes,
             )
         elif kind == "warc" and compression in ("", ".gz"):
-            yield from read_web_archive(stream, name, stretch.first_number)
+            chunks = unpacked(stream, compression)
+            yield from read_web_archive(chunks, name, stretch.first_number)
         elif stretch.start or stretch.stop is not None:
             encoding = _encoding(source)
             chunks = unpacked(stream, "")
@@ -291,6 +300,12 @@ def _encoding(source: Source) -> Encoding:
     _, compression = source.format()
     with missing(source.place), source.place.open("rb") as handle:
         return detect(sampled(unpacked(handle, compression))[0])
+
+
+def _begins_as_packed(handle: IO[bytes], place: int, compression: Compression) -> bool:
+    """Whether what is packed can be unpacked from there: it must be a member of its own."""
+    handle.seek(place)
+    return sniff(handle.read(MAGIC_BYTES)) == compression
 
 
 def _groups_together(handle: IO[bytes], max_bytes: int) -> list[tuple[int, int]]:

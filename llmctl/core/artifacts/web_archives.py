@@ -9,7 +9,7 @@ text and are passed over.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 from llmctl.core.artifacts.documents import UNKNOWN_LANGUAGE, Document, Unreadable
@@ -22,15 +22,18 @@ from llmctl.core.errors import MissingInputError
 MAGIC = b"WARC/"
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _OK = 200
+_END_OF_RECORD = b"\r\n\r\n"
+_ENDS = (_END_OF_RECORD, b"\n\n")
+_LONGEST_HEADER = 1 << 16
 
 
 def read_web_archive(
-    stream: ByteStream, source: str, first_number: int = 1
+    chunks: Iterable[bytes], source: str, first_number: int = 1
 ) -> Iterator[Document | Unreadable]:
     """Yield a document for each record that holds text.
 
     Args:
-        stream: The archive, plain or with each record gzipped, at the beginning of a record.
+        chunks: The archive, unpacked, from the beginning of a record.
         source: The input's name.
         first_number: The number of the first record in its file, for what has no id.
 
@@ -41,35 +44,22 @@ def read_web_archive(
         MissingInputError: An extra that this needs is not installed.
     """
     number = first_number - 1
+    stream = _Chunks(chunks)
     try:
-        for number, record in enumerate(_records(_Told(stream)), first_number):
+        for number, record in enumerate(_records(stream), first_number):
             found = _found(record, source, number)
             if found is not None:
                 yield found
+        stream.check_end()
     except OSError as error:
         yield Unreadable(f"{source}:{number + 1}", f"the archive is damaged: {error}")
-
-
-class _Told:
-    """A stream that tells its place, which fastwarc asks for; it need not be a file."""
-
-    def __init__(self, stream: ByteStream) -> None:
-        self._stream = stream
-        self._place: int = getattr(stream, "tell", int)()
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._stream.read(size)
-        self._place += len(data)
-        return data
-
-    def tell(self) -> int:
-        return self._place
 
 
 def record_offsets(handle: IO[bytes], min_bytes: int) -> Iterator[tuple[int, int]]:
     """Yield (place, number) of records that are at least `min_bytes` apart, after the first.
 
-    An archive that is damaged yields those before the damage.
+    The archive may have each record gzipped. One that is damaged yields those before the
+    damage, one gzipped as a whole none.
     """
     last = 0
     try:
@@ -79,6 +69,47 @@ def record_offsets(handle: IO[bytes], min_bytes: int) -> Iterator[tuple[int, int
                 yield last, number
     except OSError:
         return
+
+
+class _Chunks:
+    """Chunks as a stream; fastwarc asks it for its place, too, and does not tell of its end."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._left = b""
+        self._tail = b""
+        self._place = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        while not self._left:
+            try:
+                self._left = next(self._chunks)
+            except StopIteration:
+                return b""
+            except DamagedStream as damage:
+                raise OSError(str(damage)) from damage
+        size = len(self._left) if size < 0 else size
+        data, self._left = self._left[:size], self._left[size:]
+        self._place += len(data)
+        self._tail = (self._tail + data)[-_LONGEST_HEADER:]
+        return data
+
+    def tell(self) -> int:
+        return self._place
+
+    def check_end(self) -> None:
+        """Refuse an end inside the headers of a record, which fastwarc passes over.
+
+        Raises:
+            OSError: It is one.
+        """
+        while self.read(_LONGEST_HEADER):
+            pass
+        # Headers end as a record does; with nothing after them, they are no end of one.
+        tail = self._tail.removesuffix(_END_OF_RECORD)
+        last = tail[tail.rfind(_END_OF_RECORD) + len(_END_OF_RECORD) :]
+        if last.startswith(MAGIC) or (tail and not self._tail.endswith(_ENDS)):
+            raise OSError("it is cut off")
 
 
 def _records(stream: ByteStream) -> Iterator[Any]:
@@ -123,6 +154,8 @@ def _found(record: Any, source: str, number: int) -> Document | Unreadable | Non
         content = record.reader.read(MAX_PAGE_BYTES + 1)
     except OSError as error:
         return Unreadable(place, f"its content is damaged: {error}")
+    if len(content) < min(record.content_length, MAX_PAGE_BYTES):
+        return Unreadable(place, "its content is cut off")
     try:
         if headers:
             content = payload(

@@ -147,17 +147,11 @@ class UnitMaker:
         return to_line(document)
 
     def _repaired(self, document: Document, unit: _Unit) -> Document:
-        text = document.text
-        if self._plan.cut_wire_format:
-            text, num_cut = cut_wire_format(text)
-            if num_cut:
-                unit.changed("wire_format", document, text)
         if self._plan.repair:
-            mended = repair(text)
-            if mended != text:
-                unit.changed("repair", document, mended)
-            text = mended
-        return document if text is document.text else replace(document, text=text)
+            document = unit.changed("repair", document, repair(document.text))
+        if self._plan.cut_wire_format:
+            document = unit.changed("wire_format", document, cut_wire_format(document.text)[0])
+        return document
 
     def _judged(self, document: Document, unit: _Unit) -> tuple[Document, dict[str, Any] | None]:
         language, score = detect(document.text)
@@ -170,15 +164,13 @@ class UnitMaker:
                 "value": violation.value,
                 "threshold": violation.threshold,
             }
-        if judgement.text != document.text:
-            unit.changed("lines", replace(document, language=language), judgement.text)
-        return replace(document, language=language, text=judgement.text), None
+        return unit.changed("lines", replace(document, language=language), judgement.text), None
 
     def _cleared(self, document: Document, unit: _Unit) -> tuple[Document, dict[str, Any] | None]:
         """Look for what must not be in the text: evaluation data, personal data."""
-        evaluation, text = self._setting.evaluation, document.text
+        evaluation = self._setting.evaluation
         if evaluation is not None:
-            found = decontaminate(evaluation, text, self._plan.decontaminate.action)
+            found = decontaminate(evaluation, document.text, self._plan.decontaminate.action)
             if found is not None:
                 for hit in {hit.item: hit for hit in reversed(found.hits)}.values():
                     unit.tally.hits(hit.item, document.id, hit.matched)
@@ -191,10 +183,9 @@ class UnitMaker:
                         "item": first.item,
                         "matched": first.matched,
                     }
-                text = found.text
-                unit.changed("decontamination", document, text)
+                document = unit.changed("decontamination", document, found.text)
         privacy = self._plan.privacy
-        if privacy.action != "off" and (found := find_private(text, privacy.kinds)):
+        if privacy.action != "off" and (found := find_private(document.text, privacy.kinds)):
             counts: dict[str, int] = {}
             for finding in found:
                 counts[finding.kind] = counts.get(finding.kind, 0) + 1
@@ -208,9 +199,8 @@ class UnitMaker:
                     "kinds": sorted(counts),
                 }
             if privacy.action == "replace":
-                before, text = text, replace_private(text, found)
-                unit.changed("privacy", replace(document, text=before), text)
-        return (document if text is document.text else replace(document, text=text)), None
+                document = unit.changed("privacy", document, replace_private(document.text, found))
+        return document, None
 
 
 class _Unit:
@@ -228,9 +218,12 @@ class _Unit:
         self.index.sources.append(document.source)
         self._fingerprinter.add(document.plain_text)
 
-    def changed(self, kind: str, document: Document, text: str) -> None:
-        """Count a change of a document's text."""
+    def changed(self, kind: str, document: Document, text: str) -> Document:
+        """Count a change of a document's text, if it is one, and return what it makes."""
+        if text == document.text:
+            return document
         self.tally.changed(kind, document.id, document.text, text, language=document.language)
+        return replace(document, text=text)
 
     def finishing(self, lines: Iterator[bytes], files: UnitFiles) -> Iterator[bytes]:
         """Pass the lines on, and write the other files once they are all through."""

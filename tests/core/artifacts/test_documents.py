@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import lzma
 
 import pytest
 import zstandard
@@ -111,7 +112,8 @@ def test_text_file_without_content_has_no_document():
 
 
 def packed(compression, content):
-    return gzip.compress(content) if compression == ".gz" else zstandard.compress(content)
+    pack = {".gz": gzip.compress, ".zst": zstandard.compress, ".xz": lzma.compress}
+    return pack[compression](content)
 
 
 ROWS = b"".join(
@@ -120,14 +122,14 @@ ROWS = b"".join(
 )
 
 
-@pytest.mark.parametrize("compression", [".gz", ".zst"])
+@pytest.mark.parametrize("compression", [".gz", ".zst", ".xz"])
 def test_packed_input(compression):
     content = packed(compression, ROWS) + packed(compression, ROWS)
 
     assert texts(read(content, compression=compression)) == texts(read(ROWS)) * 2
 
 
-@pytest.mark.parametrize("compression", [".gz", ".zst"])
+@pytest.mark.parametrize("compression", [".gz", ".zst", ".xz"])
 @pytest.mark.parametrize("share", [0.0001, 0.5, 0.9999])
 def test_packed_input_cut_off_keeps_what_came_before(compression, share):
     content = packed(compression, ROWS)
@@ -141,16 +143,43 @@ def test_packed_input_cut_off_keeps_what_came_before(compression, share):
     assert marks(found) == [(f"in:{len(kept) + 1}", f"the {compression} data is cut off")]
 
 
-@pytest.mark.parametrize("compression", [".gz", ".zst"])
+@pytest.mark.parametrize("compression", [".gz", ".zst", ".xz"])
 def test_packed_input_that_is_none(compression):
-    [(place, reason)] = marks(read(b"plain text", compression=compression))
+    [(place, reason)] = marks(read(b"plain text" * 5, compression=compression))
 
     assert place == "in:1"
     assert reason.startswith(f"the {compression} data is damaged: ")
 
 
-def test_zeros_after_gzip_are_padding():
-    assert len(read(gzip.compress(ROWS) + bytes(5000), compression=".gz")) == 30_000
+@pytest.mark.parametrize("compression", [".gz", ".xz"])
+def test_zeros_after_packed_data_are_padding(compression):
+    assert len(read(packed(compression, ROWS) + bytes(5000), compression=compression)) == 30_000
+
+
+def test_xz_that_asks_for_too_much_memory_is_damaged(monkeypatch):
+    monkeypatch.setattr(streams, "_XZ_MEMORY_BYTES", 1000)
+
+    [(_, reason)] = marks(read(lzma.compress(ROWS), compression=".xz"))
+    assert reason.startswith("the .xz data is damaged: Memory usage limit")
+
+
+@pytest.mark.parametrize("encoding", ["gb18030", "utf-16-le"])
+def test_json_lines_of_other_encodings(encoding):
+    lines = ['{"text": "春眠不觉晓，处处闻啼鸟。"}', "[]", '{"text": "plain"}'] * 5
+    found = read("\n".join(lines).encode(encoding))
+
+    assert texts(found) == ["春眠不觉晓，处处闻啼鸟。", "plain"] * 5
+    assert len(marks(found)) == 5
+    if encoding == "gb18030":
+        assert [item.meta for item in found[:3:2]] == [{"encoding": "gb18030"}, {}]
+
+
+def test_one_line_of_another_encoding_stays_unreadable():
+    lines = ['{"text": "春眠不觉晓，处处闻啼鸟。"}'.encode()] * 9
+    found = read(b"\n".join([*lines, '{"text": "夜来风雨声"}'.encode("gb18030"), *lines]))
+
+    assert texts(found) == ["春眠不觉晓，处处闻啼鸟。"] * 18
+    assert [place for place, _ in marks(found)] == ["in:10"]
 
 
 @pytest.mark.parametrize("kind", ["text", None])
@@ -231,6 +260,12 @@ def test_a_line_that_is_no_document_is_damage(line):
         ("a.b.jsonl.gz", ("jsonl", ".gz")),
         ("a.txt.zst", ("text", ".zst")),
         ("a.pdf", None),
+        ("a.jsonl.xz", ("jsonl", ".xz")),
+        ("a.rst", ("text", "")),
+        ("CC-MAIN-1.warc.wet.gz", ("warc", ".gz")),
+        ("a.htm.xz", ("html", ".xz")),
+        ("a.parquet", ("parquet", "")),
+        ("a.parquet.gz", None),
         ("txt", None),
         ("a.gz", None),
     ],

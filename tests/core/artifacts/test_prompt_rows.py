@@ -220,6 +220,9 @@ def test_what_is_no_file_of_prompts_is_refused(tmp_path):
 
     with pytest.raises(UsageError, match=r"a\.json: a file of unknown kind; known are \.jsonl"):
         PromptSource(str(other))
+    (tmp_path / "a.pdf").touch()
+    with pytest.raises(UsageError, match=r"a\.pdf: a file of unknown kind"):
+        PromptSource(str(tmp_path / "a.pdf"))
     for name, reason in (("absent.txt", "No such file"), (".", "Is a directory")):
         with (
             pytest.raises(MissingInputError, match=reason),

@@ -1,6 +1,7 @@
 """read_lines: our own files, whole or refused; sniff: compressions by their first bytes."""
 
 import gzip
+import lzma
 
 import pytest
 import zstandard
@@ -57,5 +58,6 @@ def test_a_line_over_the_limit_is_refused(tmp_path, monkeypatch):
 def test_sniff():
     assert sniff(gzip.compress(b"a")[:4]) == ".gz"
     assert sniff(zstandard.compress(b"a")[:4]) == ".zst"
+    assert sniff(lzma.compress(b"a")[:6]) == ".xz"
     assert sniff(b"text") == ""
     assert sniff(b"") == ""

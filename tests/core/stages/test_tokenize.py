@@ -402,3 +402,20 @@ def test_tokenizer_is_the_one_of_the_shards_in_hugging_face_format(tmp_path, cor
 
     assert state["model"]["type"] == "BPE"
     assert state["added_tokens"][0]["content"] == END_OF_TEXT
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"messages": [{"role": "user", "content": "a"}]}, "a conversation"),
+        ({"pair": {}}, "a pair"),
+    ],
+)
+def test_a_corpus_of_something_else_than_texts_is_refused(tmp_path, fields, what):
+    (tmp_path / "corpus").mkdir()
+    with CorpusWriter(tmp_path / "corpus") as writer:
+        for number in range(3):
+            writer.keep(Document(f"d{number}", "in.jsonl", "en", "", {}, **fields))
+
+    with pytest.raises(DataError, match=rf"document d0 of in\.jsonl is {what}; only a corpus of"):
+        run(tmp_path, tmp_path / "corpus")
