@@ -62,10 +62,11 @@ class Size:
         of_each: Families of each kind, in each language.
     """
 
-    singles: int = 3000
-    of_each: int = 300
+    singles: int
+    of_each: int
 
 
+WHOLE = Size(singles=3000, of_each=300)
 QUICK = Size(singles=100, of_each=10)
 
 
@@ -301,6 +302,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--contender", nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--alternations", type=int, default=5, help="pairs of runs, peer first")
+    parser.add_argument("--singles", type=int, default=WHOLE.singles, help="without duplicates")
+    parser.add_argument("--families", type=int, default=WHOLE.of_each, help="of each kind")
     parser.add_argument("--quick", action="store_true", help="only see whether all runs")
     parser.add_argument(
         "--data",
@@ -315,7 +318,7 @@ def main() -> None:
         side, folder, work, *options = arguments.contender
         contend(side, Path(folder), Path(work), options)
         return
-    size = QUICK if arguments.quick else Size()
+    size = QUICK if arguments.quick else Size(arguments.singles, arguments.families)
     data = {language: Path(path) for language, path in arguments.data}
     figures: dict[str, Any] = {}
     for language in LANGUAGES:

@@ -13,12 +13,17 @@ LineHashes = NDArray[np.uint64]
 def line_hashes(text: str, min_characters: int) -> LineHashes:
     """Return a hash of each distinct line, sorted; blanks at a line's ends do not count.
 
+    Lines without a letter or digit are passed over: a rule that underlines a heading is no
+    boilerplate, however many documents have it.
+
     Args:
         text: The document.
         min_characters: Shorter lines are passed over.
     """
     found = {line.strip() for line in text.split("\n")}
-    hashes = sorted(_hash(line) for line in found if len(line) >= max(1, min_characters))
+    hashes = sorted(
+        _hash(line) for line in found if len(line) >= min_characters and any(map(str.isalnum, line))
+    )
     return np.array(hashes, dtype=np.uint64)
 
 

@@ -1,5 +1,6 @@
 """resolve: who survives, what is verified, earlier corpora, and brute force beside it."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -8,7 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmctl.core.artifacts.duplicate_pairs import DuplicatePair
+from llmctl.core.artifacts.fingerprint_units import FingerprintUnit
+from llmctl.core.clean_plan import DuplicatesPlan
 from llmctl.core.cleaning import buckets, spill
+from llmctl.core.cleaning.duplicates import resolve
 from llmctl.core.errors import DataError
 from llmctl.core.text.near_duplicates import similarity
 from llmctl.core.text.shingles import shingle_sets
@@ -100,6 +104,21 @@ def test_texts_without_words_are_no_near_duplicates(bench):
     assert bench.survivors(["！！！", "？？？", "...", ""], measure="containment") == {}
 
 
+def test_texts_without_words_are_like_nothing_even_without_a_threshold(bench):
+    assert bench.survivors(["！！！", "？？？", "a b c", "a b d"], similarity=0.0) == {}
+
+
+def test_both_halves_of_a_digest_count(bench, tmp_path):
+    plan = DuplicatesPlan(similarity=None)
+    (path,) = bench.units(["a", "b", "c", "c"], plan)
+    unit = FingerprintUnit.read(path)
+    digests_N2 = unit.digests_N2.copy()
+    digests_N2[:2] = [[5, 1], [5, 2]]
+    dataclasses.replace(unit, digests_N2=digests_N2).write(path)
+
+    assert list(resolve([path], plan, tmp_path).pairs()) == [(3, 2, 1.0)]
+
+
 @pytest.mark.parametrize("options", [{}, {"similarity": None}, {"measure": "containment"}])
 @pytest.mark.parametrize("division", [None, [0, 0]])
 def test_no_documents(bench, options, division):
@@ -171,7 +190,7 @@ def test_of_a_contained_document_the_part_that_is_elsewhere_counts(bench, texts)
 @pytest.mark.parametrize("measure", ["jaccard", "containment"])
 def test_many_documents_with_one_boilerplate_stay_apart(bench, texts, measure):
     boilerplate = texts[0](0, 400)
-    documents = [f"{texts[0](seed, 200)} {boilerplate}" for seed in range(1, 300)]
+    documents = [f"{texts[0](seed, 200)} {boilerplate}" for seed in range(1, 150)]
 
     assert bench.survivors(documents, measure=measure) == {}
 
@@ -320,9 +339,6 @@ def test_between_is_called_for_each_candidate(bench, texts):
 
 
 def test_a_damaged_unit_is_refused(bench, texts, tmp_path):
-    from llmctl.core.clean_plan import DuplicatesPlan
-    from llmctl.core.cleaning.duplicates import resolve
-
     (path,) = bench.units([texts[0](1)], DuplicatesPlan())
     path.write_bytes(path.read_bytes()[:-8])
 

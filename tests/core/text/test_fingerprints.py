@@ -34,6 +34,7 @@ def test_digests_are_blind_to_case_width_and_space_only():
 
 
 def test_lengths_are_characters():
+    assert taken(["…", "ﬁ", "ß"]).lengths_N.tolist() == [1, 1, 1]
     assert taken(TEXTS).lengths_N.tolist() == [len(text) for text in TEXTS]
 
 

@@ -68,12 +68,15 @@ def test_estimates_have_no_bias(num_common, num_alone):
 def test_signatures_are_those_of_the_slow_way():
     generator = np.random.default_rng(1)
     sets = [
-        generator.integers(0, 2**32, size, np.uint32) for size in (3, 0, 1, 40_000, 0, 20_000, 5, 0)
+        generator.integers(0, 2**32, size, np.uint32)
+        for size in (3, 0, 1, 40_000, 0, 20_000, 5, 5527, 9, 0)
     ]
 
     found = signed(*sets)
 
-    assert found.shape == (8, NUM_HASHES)
+    # A document ends where a block does.
+    assert sum(map(len, sets[:8])) == 4 << 14
+    assert found.shape == (10, NUM_HASHES)
     for number, each in enumerate(sets):
         alone = signatures(each, np.array([len(each)]))
         assert found[number].tolist() == alone[0].tolist()

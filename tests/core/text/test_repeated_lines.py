@@ -24,6 +24,13 @@ def test_shorter_lines_are_passed_over():
     assert line_hashes("", 1).tolist() == line_hashes("\n \n", 0).tolist() == []
 
 
+def test_lines_without_letters_or_digits_are_passed_over():
+    assert (
+        line_hashes("----------\n==========\n……………………\n- 1 -", 1).tolist()
+        == hashes("- 1 -").tolist()
+    )
+
+
 def test_hashes_are_sorted():
     found = hashes(*map(str, range(50)))
 
@@ -37,6 +44,7 @@ def test_hashes_are_sorted():
         pytest.param("menu\none\nmenu \ntwo", ("one\ntwo", 2), id="each time, blanks or not"),
         pytest.param("menu\n\none\n\n版权\n", ("one", 2), id="blank lines at either end go too"),
         pytest.param("one\n\n menu\n\ntwo", ("one\n\n\ntwo", 1), id="blank lines within stay"),
+        pytest.param("menu\n  one ", ("  one ", 1), id="indents stay"),
         pytest.param("menus\n one\n", ("menus\n one\n", 0), id="unchanged without a cut"),
         pytest.param("menu", ("", 1), id="nothing may be left"),
         pytest.param("", ("", 0), id="empty"),
@@ -51,7 +59,7 @@ def test_nothing_is_cut_without_boilerplate():
 
 
 @given(
-    st.lists(st.text(alphabet="ab \r\ud800的", max_size=3), max_size=8), st.sets(st.integers(0, 7))
+    st.lists(st.text(alphabet="ab \r\ud8001的", max_size=3), max_size=8), st.sets(st.integers(0, 7))
 )
 def test_what_is_left_has_none_of_them(lines, chosen):
     boilerplate = hashes(*(line for number, line in enumerate(lines) if number in chosen))

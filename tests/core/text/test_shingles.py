@@ -120,6 +120,16 @@ def test_a_word_longer_than_a_piece_is_several():
 
     assert len(hashes("a" * size)) == 1
     assert len(hashes("a" * (2 * size + 1))) == 3
+    assert len(hashes(" " + "a" * (size + 1))) == 2
+
+
+def test_many_documents_together_are_longer_than_a_piece():
+    text = "word " * 2000
+
+    found, ends = word_hashes([text] * 10)
+
+    assert ends.tolist() == [2000 * number for number in range(1, 11)]
+    assert len(set(found.tolist())) == 1
 
 
 def test_no_texts():
