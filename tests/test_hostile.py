@@ -18,7 +18,7 @@ from refusals import BAD_DATA, NO_INPUT, NO_OUTPUT, refused
 from run_contents import data_of
 
 RUN = "runs/tiny"
-NOT_UTF8 = b'{"text": "caf\xe9"}\n'
+NOT_UTF8 = b'{"text": "\xe4\xb8\xad\xe6\x96\x87 caf\xe9"}\n'
 
 
 def documents(num_documents):

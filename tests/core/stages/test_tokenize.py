@@ -412,10 +412,8 @@ def test_tokenizer_is_the_one_of_the_shards_in_hugging_face_format(tmp_path, cor
     ],
 )
 def test_a_corpus_of_something_else_than_texts_is_refused(tmp_path, fields, what):
-    (tmp_path / "corpus").mkdir()
-    with CorpusWriter(tmp_path / "corpus") as writer:
-        for number in range(3):
-            writer.keep(Document(f"d{number}", "in.jsonl", "en", "", {}, **fields))
+    documents = [Document(f"d{number}", "in.jsonl", "en", "", {}, **fields) for number in range(3)]
+    made_corpus.write_corpus(tmp_path / "corpus", documents)
 
     with pytest.raises(DataError, match=rf"document d0 of in\.jsonl is {what}; only a corpus of"):
         run(tmp_path, tmp_path / "corpus")
