@@ -151,6 +151,6 @@ def as_utf8(chunks: Iterable[bytes], encoding: Encoding) -> Iterator[bytes]:
 
 def _in_utf8(beginning: bytes, encoding: Encoding) -> bytes:
     """A beginning as UTF-8, for patterns of ASCII."""
-    if not encoding.is_wide:
+    if not encoding.is_wide and not encoding.guessed:
         return beginning.removeprefix(codecs.BOM_UTF8)
     return beginning.decode(encoding.codec, "replace").encode()

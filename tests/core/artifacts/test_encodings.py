@@ -160,6 +160,24 @@ def test_a_sample_may_end_inside_a_character():
     assert all(detect(content[:end]).codec == "gb18030" for end in range(20, 90))
 
 
+@pytest.mark.parametrize(
+    ("found", "confidence", "expected"),
+    [
+        ("Windows-1250", 0.1, None),
+        ("Windows-1250", 0.3, "cp1250"),
+        ("Windows-1251", 0.1, "cp1252"),
+        (None, 0.0, "cp1252"),
+        ("GB18030", 0.1, None),
+    ],
+)
+def test_what_is_not_certain_is_refused(found, confidence, expected, monkeypatch):
+    told = {"encoding": found, "confidence": confidence}
+    monkeypatch.setattr("chardet.detect", lambda *_, **__: told)
+    content = (FRENCH * 5).encode("latin-1") + b"\xff\xff\xff\xff"
+
+    assert detect(content) == (Encoding(expected, guessed=True) if expected else Encoding(UTF8))
+
+
 def test_lines():
     gb18030 = Encoding("gb18030", guessed=True)
 

@@ -34,6 +34,10 @@ def test_text_of_a_field_of_a_field():
     assert made({"a": {"b": {"c": "诗"}, "d": 1}}, "a.b.c").meta == {"a": {"d": 1}}
 
 
+def test_an_object_that_was_empty_before_stays():
+    assert made({"data": {}, "messages": MESSAGES}, "data.body").meta == {"data": {}}
+
+
 def test_a_field_of_that_very_name_comes_first():
     assert made({"a.b": "x", "a": {"b": "y"}}, "a.b").text == "x"
 

@@ -284,6 +284,17 @@ def test_json_files(content, size, monkeypatch):
     assert [item.id.partition(":")[0] for item in found] == ["in", "own", "in"]
 
 
+def test_a_number_may_go_on_in_the_next_piece(monkeypatch):
+    monkeypatch.setattr(json_files, "_FIRST_CHARACTERS", 1)
+    monkeypatch.setattr(streams, "_READ_BYTES", 1)
+    monkeypatch.setattr("llmctl.core.artifacts.document_files.SAMPLE_BYTES", 1)
+
+    found = read('12 {"text": "a"}', "json")
+
+    assert marks(found) == [("in:1", "expected an object, found a number")]
+    assert texts(found) == ["a"]
+
+
 def test_records_of_a_json_file_are_numbered():
     found = read('[{"text": "a"}, 3, {"text": ""}, {"text": "b"}]', "json")
 
@@ -364,6 +375,7 @@ def test_json_of_another_encoding():
         (b"WARC/1.0\r\n", "warc"),
         (b"PAR1abc", "parquet"),
         ('{"text": "a"}\n'.encode("utf-16"), "jsonl"),
+        ("题目,text\n春晓,春眠不觉晓，处处闻啼鸟。\n".encode("gb18030"), "csv"),
         (b"", "text"),
     ],
 )

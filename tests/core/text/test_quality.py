@@ -1,7 +1,7 @@
 """Quality rules: values by hand, the first rule broken, what goes on, and what must pass."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmctl.core.clean_plan import CleanPlan, QualityRules
@@ -354,6 +354,7 @@ def test_missing_library_is_named_with_its_extra(monkeypatch):
         quality._splitter.cache_clear()
 
 
+@settings(deadline=None)
 @given(
     st.text(st.sampled_from("ab .\n\r\u2028\x00\ud800中。{[1]#…-é\U0001f600 ") | st.characters()),
     st.sampled_from(["en", "zh", "de"]),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmctl.core.text import word_table
@@ -58,6 +58,8 @@ def test_chinese_words(text, expected):
     assert words(CHINESE, text) == expected
 
 
+# The first call loads jieba's dictionary.
+@settings(deadline=None)
 @given(
     st.text(
         st.sampled_from("中国图书馆的了在䟃𧽼龦 abZ019+#&._%-，。\n\t\u3000é々ー😀")
@@ -73,6 +75,7 @@ def test_chinese_words_are_jiebas(text):
     assert words(CHINESE, text) == [word for word in jieba.cut(text) if word.strip()]
 
 
+@settings(deadline=None)
 @given(st.text(), st.booleans())
 def test_words_hold_every_visible_character(text, is_chinese):
     splitter = CHINESE if is_chinese else NATIVE
