@@ -5,6 +5,7 @@ import signal
 import time
 from pathlib import Path
 
+from llmctl.core.cleaning.worker_pool import Done
 from llmctl.core.errors import DataError
 
 
@@ -26,5 +27,5 @@ class Squares:
         if isinstance(job, Path):
             job.write_text(str(os.getpid()))
             time.sleep(60)
-        advance(job, 1)
+        advance(Done(job, 1))
         return os.getpid(), job * job + self.offset

@@ -178,8 +178,8 @@ class DuplicatesPlan(Plan):
     similarity: Share | None = 0.8
     """Documents at least so alike count as near-duplicates; null: none."""
     measure: Literal["jaccard", "containment"] = "jaccard"
-    """How alike: shared five-word runs (five characters in Chinese) to all of both, or to the
-    smaller one's."""
+    """How alike: shared five-word runs (five characters in Chinese) to all of both, or to those
+    of the one that is dropped."""
     against: Strings = ()
     """Earlier corpora; what they hold already is dropped."""
     max_line_documents: Count | None = None

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from llmctl.core.cleaning.worker_pool import Task, WorkerPool
+from llmctl.core.cleaning.worker_pool import Done, Task, WorkerPool
 from llmctl.core.progress import Progress
 
 Job = TypeVar("Job")
@@ -56,7 +56,7 @@ class JobRunner:
             )
             with pool:
                 yield from pool.run(jobs, watch)
-        watch(0, 0)
+        watch(Done())
         self.progress.end()
 
 
@@ -67,19 +67,19 @@ class _Watch:
         self._progress = progress
         self._counts_bytes = counts_bytes
         self._begun = time.monotonic()
-        self._bytes = self._documents = 0
+        self._done = Done()
 
-    def checked(self, num_bytes: int, num_documents: int) -> None:
-        self(num_bytes, num_documents)
+    def checked(self, done: Done) -> None:
+        self(done)
         self._progress.check()
 
-    def __call__(self, num_bytes: int, num_documents: int) -> None:
-        self._bytes += num_bytes
-        self._documents += num_documents
+    def __call__(self, done: Done) -> None:
+        self._done += done
         seconds = time.monotonic() - self._begun
         figures: dict[str, float | str] = {}
         if seconds >= _MIN_SECONDS:
-            figures["documents/s"] = self._documents / seconds
-            if self._counts_bytes:
-                figures["MB/s"] = self._bytes / 1e6 / seconds
-        self._progress.advance(num_bytes if self._counts_bytes else num_documents, **figures)
+            figures["documents/s"] = self._done.documents / seconds
+            if self._done.text_bytes:
+                figures["MB/s of text"] = self._done.text_bytes / 1e6 / seconds
+        amount = done.input_bytes if self._counts_bytes else done.documents
+        self._progress.advance(amount, **figures)

@@ -9,7 +9,7 @@ mix) is decided later, on the fingerprints and the index of all units.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from llmctl.core.cleaning.decontamination import decontaminate
 from llmctl.core.cleaning.fingerprinting import unit_of
 from llmctl.core.cleaning.mixing import draw
 from llmctl.core.cleaning.unit_files import UnitFiles, UnitIndex, write_records
+from llmctl.core.cleaning.worker_pool import Advance, Done
 from llmctl.core.text.contamination import EvaluationIndex
 from llmctl.core.text.fingerprints import Fingerprinter
 from llmctl.core.text.language import detect
@@ -90,7 +91,7 @@ class UnitMaker:
         self._plan = setting.plan
         self._judge = Judge(setting.plan)
 
-    def __call__(self, job: UnitJob, advance: Callable[[int, int], None]) -> None:
+    def __call__(self, job: UnitJob, advance: Advance) -> None:
         """Make the unit's files, unless they are there.
 
         Raises:
@@ -99,7 +100,7 @@ class UnitMaker:
         """
         files = UnitFiles(self._setting.directory, job.name)
         if files.is_finished:
-            advance(job.num_bytes, 0)
+            advance(Done(job.num_bytes))
             _remove(job.piece)
             return
         with atomic.storage_errors(files.directory):
@@ -112,21 +113,25 @@ class UnitMaker:
             write_records(files.records, finished)
             _remove(job.piece)
 
-    def _lines(self, job: UnitJob, unit: _Unit, advance: Callable[[int, int], None]) -> Any:
-        for count, (source, item) in enumerate(self._items(job, advance), start=1):
+    def _lines(self, job: UnitJob, unit: _Unit, advance: Advance) -> Iterator[bytes]:
+        num_documents = num_bytes = 0
+        for source, item in self._items(job, advance):
             if isinstance(item, Unreadable):
                 unit.tally.fail(source, item)
                 unit.index.add_unreadable(item.place, item.reason)
-                yield json_bytes({"unreadable": item.place, "reason": item.reason})
+                line = json_bytes({"unreadable": item.place, "reason": item.reason})
             else:
                 unit.index.num_records += 1
-                yield self._examined(item, unit)
-            if count % _REPORT_EVERY == 0:
-                advance(0, _REPORT_EVERY)
+                line = self._examined(item, unit)
+            yield line
+            num_documents += 1
+            num_bytes += len(line)
+            if num_documents == _REPORT_EVERY:
+                advance(Done(0, num_documents, num_bytes))
+                num_documents = num_bytes = 0
+        advance(Done(0, num_documents, num_bytes))
 
-    def _items(
-        self, job: UnitJob, advance: Callable[[int, int], None]
-    ) -> Iterator[tuple[str, Document | Unreadable]]:
+    def _items(self, job: UnitJob, advance: Advance) -> Iterator[tuple[str, Document | Unreadable]]:
         below = self._setting.sample_below
         for source, item in _read(job, self._setting.sources, advance):
             if below is None or _drawn(item) <= below:
@@ -233,29 +238,29 @@ class _Unit:
         atomic.write_file(files.tally, json_bytes(self.tally.as_json()))
 
 
-def _earlier(path: Path, unit: _Unit, advance: Callable[[int, int], None]) -> Iterator[bytes]:
+def _earlier(path: Path, unit: _Unit, advance: Advance) -> Iterator[bytes]:
     """Fingerprint a file of an earlier corpus; its documents are candidates and nothing else."""
     for document in read_corpus_file(path):
         unit.add_candidate(document)
-        advance(0, 1)
-    advance(path.stat().st_size, 0)
+        advance(Done(documents=1))
+    advance(Done(path.stat().st_size))
     yield from ()
 
 
 def _read(
-    job: UnitJob, sources: Sequence[Source], advance: Callable[[int, int], None]
+    job: UnitJob, sources: Sequence[Source], advance: Advance
 ) -> Iterator[tuple[str, Document | Unreadable]]:
     """Yield what a unit is made of, each with the name of its source."""
     for stretch in job.stretches:
         source = sources[stretch.source_index]
         if job.piece is None:
-            items = read_stretch(source, stretch, lambda count: advance(count, 0))
+            items = read_stretch(source, stretch, lambda count: advance(Done(count)))
         else:
             items = read_piece(source, job.piece, stretch.first_number)
         for item in items:
             yield source.name, item
     if job.piece is not None:
-        advance(job.num_bytes, 0)
+        advance(Done(job.num_bytes))
 
 
 def _remove(piece: Path | None) -> None:
@@ -274,9 +279,7 @@ class DrawCollector:
         self._sources = sources
         self._num_wanted = num_wanted
 
-    def __call__(
-        self, job: UnitJob, advance: Callable[[int, int], None]
-    ) -> tuple[NDArray[np.uint64], int]:
+    def __call__(self, job: UnitJob, advance: Advance) -> tuple[NDArray[np.uint64], int]:
         """Return the lowest draws of the unit's documents, and how many documents it has."""
         if job.earlier is not None:
             return np.empty(0, np.uint64), 0

@@ -6,7 +6,7 @@ NAME.part.json                          their sizes, and the unit's account
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from llmctl.core.artifacts.corpus import write_lines
 from llmctl.core.artifacts.corpus_tally import CorpusTally
 from llmctl.core.artifacts.documents import Document, from_record, json_bytes, to_line
 from llmctl.core.cleaning.unit_files import COMPRESSION_LEVEL, Record, UnitFiles, read_records
+from llmctl.core.cleaning.worker_pool import Advance, Done
 from llmctl.core.text.repeated_lines import cut_lines
 
 EMPTY = "min_characters"
@@ -99,7 +100,7 @@ class PartWriter:
         self._parts = parts
         self._boilerplate = None if boilerplate is None else np.fromfile(boilerplate, np.uint64)
 
-    def __call__(self, job: PartJob, advance: Callable[[int, int], None]) -> None:
+    def __call__(self, job: PartJob, advance: Advance) -> None:
         """Make the part's files, unless they are there.
 
         Raises:
@@ -120,7 +121,7 @@ class PartWriter:
             for is_kept, line in self._lines(unit.records, job, tally):
                 (documents if is_kept else dropped).write(line)
                 sizes[is_kept] += len(line)
-                advance(0, 1)
+                advance(Done(documents=1))
         account = [sizes[True], sizes[False], tally.as_json()]
         atomic.write_file(part.account, json_bytes(account))
 

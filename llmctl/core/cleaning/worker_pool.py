@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
@@ -30,7 +31,31 @@ REPORT_SECONDS = 0.2
 
 Job = TypeVar("Job")
 _Given = TypeVar("_Given", contravariant=True)
-Advance = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How much work is done, or done since the last report.
+
+    Attributes:
+        input_bytes: As they lie in the inputs.
+        documents: Whatever became of them.
+        text_bytes: Of these documents' lines, unpacked.
+    """
+
+    input_bytes: int = 0
+    documents: int = 0
+    text_bytes: int = 0
+
+    def __add__(self, other: Done) -> Done:
+        return Done(
+            self.input_bytes + other.input_bytes,
+            self.documents + other.documents,
+            self.text_bytes + other.text_bytes,
+        )
+
+
+Advance = Callable[[Done], None]
 
 
 class Task(Protocol[_Given]):
@@ -41,7 +66,7 @@ class Task(Protocol[_Given]):
 
         Args:
             job: Which.
-            advance: Told now and then how many bytes and documents more are done.
+            advance: Told now and then how much more is done.
 
         Returns:
             Something small that can be pickled.
@@ -84,7 +109,7 @@ class WorkerPool(Generic[Job]):
 
         Args:
             jobs: Asked for the next one when a worker has nothing to do.
-            advance: Told the bytes and documents that the workers have done.
+            advance: Told what the workers have done.
 
         Raises:
             Interrupted, OutOfTime: `progress` asked for the end.
@@ -104,7 +129,7 @@ class WorkerPool(Generic[Job]):
                 return
             self._progress.check()
             ready = connection.wait([worker.connection for worker in busy], POLL_SECONDS)
-            advance(0, 0)
+            advance(Done())
             for worker in busy:
                 if worker.connection in ready:
                     yield from worker.answer(advance)
@@ -187,18 +212,17 @@ class _Reporter:
     def __init__(self, parent: Any) -> None:
         self._parent = parent
         self._last = time.monotonic()
-        self._bytes = self._documents = 0
+        self._done = Done()
 
-    def __call__(self, num_bytes: int, num_documents: int) -> None:
-        self._bytes += num_bytes
-        self._documents += num_documents
+    def __call__(self, done: Done) -> None:
+        self._done += done
         if time.monotonic() - self._last >= REPORT_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        self._parent.send(("advance", self._bytes, self._documents))
+        self._parent.send(("advance", self._done))
         self._last = time.monotonic()
-        self._bytes = self._documents = 0
+        self._done = Done()
 
 
 def _end_with(parent_pid: int) -> None:

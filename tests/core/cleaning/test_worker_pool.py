@@ -11,7 +11,7 @@ import pytest
 from pool_tasks import Squares
 
 from llmctl.core.cleaning import worker_pool
-from llmctl.core.cleaning.worker_pool import WorkerPool
+from llmctl.core.cleaning.worker_pool import Done, WorkerPool
 from llmctl.core.errors import DataError, Interrupted, LlmctlError
 from llmctl.core.progress import Progress
 
@@ -27,11 +27,11 @@ class StopsLater(Progress):
 
 
 def run(jobs, *, num_workers=2, progress=None):
-    advanced = [0, 0]
+    advanced = Done()
 
-    def advance(num_bytes, num_documents):
-        advanced[0] += num_bytes
-        advanced[1] += num_documents
+    def advance(done):
+        nonlocal advanced
+        advanced += done
 
     pool = WorkerPool(Squares, (1,), num_workers=num_workers, progress=progress or Progress())
     with pool:
@@ -60,7 +60,7 @@ def test_every_job_is_done_once_by_a_few_processes():
         (job, job * job + 1) for job in range(20)
     ]
     assert len({pid for _, (pid, _) in done}) <= 2
-    assert advanced == [sum(range(20)), 20]
+    assert advanced == Done(sum(range(20)), 20)
     assert not any(is_alive(pid) for _, (pid, _) in done)
 
 
