@@ -178,7 +178,7 @@ class _Worker(Generic[Job]):
         except (EOFError, OSError):
             self._raise_death()
         if message == "advance":
-            advance(*content)
+            advance(Done(*content))
         elif message == "failed":
             kind, said = content
             raise getattr(errors, kind)(said) if kind else RuntimeError(said)
@@ -220,7 +220,9 @@ class _Reporter:
             self.flush()
 
     def flush(self) -> None:
-        self._parent.send(("advance", self._done))
+        # Not the object: in the child this module is __main__, and its classes are others.
+        done = self._done
+        self._parent.send(("advance", done.input_bytes, done.documents, done.text_bytes))
         self._last = time.monotonic()
         self._done = Done()
 
