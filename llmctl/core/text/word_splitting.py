@@ -184,7 +184,7 @@ class SpacySplitter:
     def _plain(self, piece: str) -> Sequence[str] | None:
         """Return the words of a piece whose every word is plainly one to spaCy's English."""
         match = _PLAIN.fullmatch(piece)
-        if match is None or piece in self._in_rules:
+        if match is None:
             return None
         opening, core, closing, end = match.groups()
         words = core.split("-")

@@ -7,7 +7,7 @@ import random
 from functools import lru_cache
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llmctl.core.clean_plan import CleanPlan, QualityRules
@@ -434,6 +434,10 @@ PIECES = st.sampled_from(
 
 @settings(deadline=None)
 @given(st.lists(PIECES, max_size=40).map("".join))
+@example("Foo.  ) bar")
+@example("Foo.  )")
+@example("Foo.\t. bar. ")
+@example("Foo. )  ")
 def test_any_text_is_split_into_words_and_sentences_as_datatrove_does(text):
     from datatrove.utils.text import split_into_sentences, split_into_words
 

@@ -76,6 +76,7 @@ def measured(rule, text, language="en", **rules):
         pytest.param("max_word_characters", "中文没有空格的句子", 0, id="Chinese has no spaces"),
         pytest.param("max_word_characters", "中abcde文é", 5, id="between Chinese characters"),
         pytest.param("max_word_characters", "é中abcde", 5, id="at the end"),
+        pytest.param("max_word_characters", "éabcd中ab", 5, id="at the beginning"),
         pytest.param("max_duplicate_paragraph_share", "a\n\nb\n\na\n\na", 2 / 4, id="paragraphs"),
         pytest.param(
             "max_duplicate_paragraph_character_share", "ab\n\nab", 2 / 6, id="their characters"
@@ -274,6 +275,18 @@ def test_c4_cuts_lines_and_citations_and_the_rest_goes_on():
     assert judgement.violation is None
     assert judgement.text == ENGLISH_PROSE
     assert judgement.measures["min_sentences"] == 7
+
+
+def test_rules_after_c4_see_what_it_left():
+    halves = ENGLISH_PROSE.replace("doors. ", "doors.\n")
+    text = f"{halves}\n" + "You must enable JavaScript to read this page.\n" * 2
+
+    judge_ = Judge(CleanPlan(profile="web", rules={"max_newlines_per_word": 1}))
+    before, after = (judge_.judge(one, "en") for one in (text, halves))
+
+    assert before.text == after.text == halves
+    for rule in ("max_newlines_per_word", "max_short_line_share"):
+        assert before.measures[rule] == after.measures[rule]
 
 
 def test_dropped_text_is_left_as_it_was():

@@ -68,8 +68,10 @@ def test_arrays_count_as_plain_counting_does(words, n, copies):
 
 
 def test_arrays_reach_beyond_one_table_of_powers():
-    words = [f"{number:x}" * 40 for number in range(2000)]
-    words += words[:30]
+    repeated = ["ten_letter" + "s" * n for n in range(5)]
+    filler = [f"{number:08d}" for number in range(8189)]
+    # The second time lies across place 65,536, the first one before it.
+    words = [*repeated, *filler[:-8], *repeated, "end"]
     table = WordTable(_Given())
 
     arrays = _Arrays(table, table.words(" ".join(words)).ids)

@@ -105,6 +105,7 @@ def test_a_full_table_forgets_and_answers_the_same(monkeypatch):
         pytest.param("One. Two", 2, id="two"),
         pytest.param('He said "no!" She left.', 2, id="a quotation mark belongs to its end"),
         pytest.param("One.) ... Two? Three.", 3, id="signs in a row"),
+        pytest.param("One.). Two", 2, id="signs between two ends"),
         pytest.param("。好。 好", 3, id="Chinese signs"),
     ],
 )
