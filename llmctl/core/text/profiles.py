@@ -113,7 +113,7 @@ def _repeated_words(top: tuple[float, ...], duplicate: tuple[float, ...]) -> _Va
 
 
 STANDARD = QualityRules(
-    min_characters=20,
+    min_characters=10,
     min_letter_share=0.4,
     max_repeated_line_share=0.5,
     max_word_characters=1000,

@@ -172,6 +172,8 @@ class _LanguageJudge:
                 rules.short_line_characters or 30
             ),
         }
+        if profile.words == "native":
+            made["min_alphabetic_word_share"] = rule_measures.alphabetic_share_without_signs
         self._steps: list[tuple[str, Measure | None, float]] = []
         for name in profile.order:
             if name == BLANK or (name == C4 and self._c4.is_active):

@@ -139,6 +139,18 @@ def alphabetic_word_share(analysis: TextAnalysis) -> float | None:
     return count / analysis.num_words
 
 
+def alphabetic_share_without_signs(analysis: TextAnalysis) -> float | None:
+    """Return the share of words with a letter among those that are not only signs.
+
+    Gopher's bound is for words between blanks. Counted apart, the punctuation of technical
+    prose alone is a fifth of its words, so that nine of ten sound documents broke the rule.
+    """
+    num_words = int(np.count_nonzero(analysis.word_flags & word_table.NOT_SYMBOLS))
+    if not num_words:
+        return None
+    return int(np.count_nonzero(analysis.word_flags & word_table.ALPHABETIC)) / num_words
+
+
 def num_stop_words(analysis: TextAnalysis) -> float:
     """Count the different stop words that occur."""
     return analysis.table.num_stop_words(analysis.words.ids)
