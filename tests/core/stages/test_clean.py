@@ -164,10 +164,9 @@ def test_finished_units_are_taken_up(base, monkeypatch):
     with pytest.raises(Interrupted):
         run(base, progress=Watcher(checks_until_stop=7))
     judged = []
+    whole = stage.Judge.judge
     monkeypatch.setattr(
-        stage,
-        "judge",
-        lambda text, plan, judge=stage.judge: judged.append(text) or judge(text, plan),
+        stage.Judge, "judge", lambda *arguments: judged.append(arguments) or whole(*arguments)
     )
 
     run(base)
