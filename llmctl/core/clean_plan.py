@@ -227,13 +227,14 @@ class CleanPlan(Plan):
     cut_wire_format: bool = True
     """Cut lines that a program's messages left in a text, such as `{"msg_type": …}`."""
     profile: Profile = "standard"
-    """The thresholds to begin with; `llmctl recipes --profile NAME` prints them."""
+    """The thresholds to begin with, by language; `llmctl recipes --profile NAME` prints them."""
     rules: QualityRules = QualityRules()
     """Thresholds that replace the profile's, in every language."""
     rules_by_language: dict[str, QualityRules] = {}
     """The same for one language: `zh: {min_words: 20}`."""
     languages: Strings = ()
-    """Only documents in these are kept, such as `[en, zh]`; empty: all."""
+    """Only documents in these are kept, such as `[en, zh]`; empty: all. Naming `ja` lets the
+    profiles web and fineweb2 judge Japanese by its words (extra ja); else standard does."""
     privacy: PrivacyPlan = PrivacyPlan()
     """What is done about personal data and secrets."""
     duplicates: DuplicatesPlan = DuplicatesPlan()

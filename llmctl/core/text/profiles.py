@@ -246,7 +246,8 @@ def resolve(plan: CleanPlan, language: str) -> ResolvedProfile:
         language: "en", "zh", "ja", another code of ISO 639-1, or "und".
     """
     profile = plan.profile
-    found = dict(_rules_of(profile, language))
+    takes_standard = language == "ja" and not _splits_japanese(plan)
+    found = dict(STANDARD if takes_standard else _rules_of(profile, language))
     for written in (plan.rules, plan.rules_by_language.get(language)):
         if written is not None:
             found.update({name: value for name, value in written if value is not None})
@@ -254,7 +255,7 @@ def resolve(plan: CleanPlan, language: str) -> ResolvedProfile:
     return ResolvedProfile(
         rules=QualityRules.model_construct(**found),
         order=_ORDERS.get(profile, _CHEAP_FIRST),
-        words=_words_of(profile, language),
+        words="native" if takes_standard else _words_of(profile, language),
         ends_with_quotes=not is_parity and language in ("zh", "ja"),
     )
 
@@ -285,6 +286,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _splits_japanese(plan: CleanPlan) -> bool:
+    """Tell whether Japanese is to be judged by its words, for which a dictionary is needed.
+
+    A corpus with a little Japanese must not stop in the middle for want of the extra, nor depend
+    on whether it is installed: the recipe says it.
+    """
+    return plan.profile not in ("web", "fineweb2") or "ja" in plan.languages
 
 
 def _rules_of(profile: str, language: str) -> QualityRules:

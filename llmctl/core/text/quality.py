@@ -22,12 +22,12 @@ from llmctl.core.text.profiles import (
 )
 from llmctl.core.text.punctuation import CLOSING_TERMINALS, TERMINAL_PUNCTUATION
 from llmctl.core.text.rule_measures import MEASURES, Measure
+from llmctl.core.text.spacy_words import SpacySplitter
 from llmctl.core.text.text_analysis import TextAnalysis
 from llmctl.core.text.word_splitting import (
     ChineseSplitter,
     JapaneseSplitter,
     NativeSplitter,
-    SpacySplitter,
     Splitter,
 )
 from llmctl.core.text.word_table import WordTable

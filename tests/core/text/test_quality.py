@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from llmctl.core.clean_plan import CleanPlan, QualityRules
 from llmctl.core.errors import MissingInputError
 from llmctl.core.text import quality, word_splitting
+from llmctl.core.text.profiles import STANDARD
 from llmctl.core.text.quality import Judge
 
 JUDGES: dict[str, Judge] = {}
@@ -225,6 +226,14 @@ def test_web_routes_by_language_and_web_en_does_not_touch_others():
             assert has_words_rules == (language in languages), (profile, language)
 
 
+def test_web_judges_japanese_by_its_words_where_the_recipe_names_it():
+    pytest.importorskip("sudachipy")
+    for profile in ("web", "fineweb2"):
+        named = CleanPlan(profile=profile, languages=("en", "ja"))
+        assert Judge(CleanPlan(profile=profile)).rules("ja") == STANDARD
+        assert Judge(named).rules("ja").max_mean_word_characters == 6
+
+
 @pytest.mark.parametrize("profile", ["web", "web-en", "web-zh", "web-ja", "standard", "code"])
 def test_english_only_rules_never_run_on_chinese_or_japanese(profile):
     if profile == "web-ja":
@@ -366,7 +375,8 @@ def test_missing_library_is_named_with_its_extra(monkeypatch):
             with pytest.raises(MissingInputError, match=rf"llmctl-toolkit\[{extra}\]"):
                 Judge(CleanPlan(profile=profile))
         with pytest.raises(MissingInputError, match=r"llmctl-toolkit\[ja\]"):
-            Judge(CleanPlan(profile="web")).judge(JAPANESE_PROSE, "ja")
+            Judge(CleanPlan(profile="web", languages=("en", "ja")))
+        assert Judge(CleanPlan(profile="web")).judge(JAPANESE_PROSE, "ja").violation is None
         assert Judge(CleanPlan(profile="web")).judge(ENGLISH_PROSE, "en").violation is None
     finally:
         quality._splitter.cache_clear()
