@@ -143,7 +143,8 @@ class _Work:
                 is_new |= not UnitFiles(setting.directory, job.name).is_finished
                 yield job
 
-        for _ in runner.run("clean", self._num_bytes, jobs(), UnitMaker, setting):
+        num_bytes = self._num_bytes + sum(path.stat().st_size for _, path in self._earlier_files())
+        for _ in runner.run("clean", num_bytes, jobs(), UnitMaker, setting):
             pass
         if is_new:
             self._refuse_changed()
@@ -158,15 +159,15 @@ class _Work:
                 job.piece.unlink()
 
     def _all_jobs(self, pieces: Path) -> Iterator[UnitJob]:
-        for position, name in enumerate(self._plan.duplicates.against):
-            directory = self._settings.base / name
-            for part, path in enumerate(corpus_files(directory)):
-                yield UnitJob(
-                    f"{EARLIER_PREFIX}{position:03d}-{part:06d}",
-                    num_bytes=path.stat().st_size,
-                    earlier=path,
-                )
+        for name, path in self._earlier_files():
+            yield UnitJob(name, num_bytes=path.stat().st_size, earlier=path)
         yield from UnitPlanner(self._sources, pieces).jobs()
+
+    def _earlier_files(self) -> Iterator[tuple[str, Path]]:
+        """Yield the files of earlier corpora, each with the name of its unit."""
+        for position, name in enumerate(self._plan.duplicates.against):
+            for part, path in enumerate(corpus_files(self._settings.base / name)):
+                yield f"{EARLIER_PREFIX}{position:03d}-{part:06d}", path
 
     def _evaluation(self) -> EvaluationIndex | None:
         plan = self._plan.decontaminate

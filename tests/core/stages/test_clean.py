@@ -34,7 +34,11 @@ class Watcher(Progress):
     def __init__(self, checks_until_stop=None):
         super().__init__()
         self.warnings = []
+        self.begun = []
         self.checks_left = checks_until_stop
+
+    def begin(self, activity, total=None, unit=""):
+        self.begun.append((activity, total, unit))
 
     def warn(self, message):
         self.warnings.append(message)
@@ -372,9 +376,12 @@ def test_a_sample_is_drawn_from_all_and_says_so(base):
 def test_what_an_earlier_corpus_holds_is_dropped(base):
     make_inputs(base, 2)
     run(base, inputs=("in/0.jsonl",), target="earlier")
+    watcher = Watcher()
 
-    run(base, duplicates=DuplicatesPlan(against=("earlier",)))
+    run(base, progress=watcher, duplicates=DuplicatesPlan(against=("earlier",)))
 
+    read = [*(base / "in").iterdir(), *(base / "earlier").glob("documents-*")]
+    assert watcher.begun[0] == ("clean", sum(path.stat().st_size for path in read), "bytes")
     found = [(item["rule"], item["corpus"]) for item in dropped(base) if "corpus" in item]
     assert found == [("exact_duplicate", "earlier")] * 60
     assert {item.source for item in read_corpus(base / "corpus")} == {"in/1.jsonl"}
