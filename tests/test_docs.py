@@ -20,7 +20,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-PAIRS = [("README.md", "README.zh.md"), ("docs/guide.md", "docs/guide.zh.md")]
+PAIRS = [
+    ("README.md", "README.zh.md"),
+    ("docs/guide.md", "docs/guide.zh.md"),
+    ("docs/clean.md", "docs/clean.zh.md"),
+]
 HEADING = re.compile(r"(#+) .+")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)\)")
@@ -259,6 +263,45 @@ def test_every_block_of_the_guide_runs(reader, shell_path):
     assert "(3, 16) [[" in output
     assert (reader / "exported/manifest.json").is_file()
     assert "<svg" in (reader / "attention.html").read_text(encoding="utf-8")
+
+
+def test_every_block_of_the_page_on_cleaning_runs(reader, shell_path):
+    output = run_blocks("docs/clean.md", reader, shell_path)
+
+    assert "87 documents in = 86 kept + 1 dropped + 0 unreadable." in output
+    assert "kept          documents-00000.jsonl.zst" in output
+    assert "邮箱是email@example.com，手机+1 202 555 0100，" in output
+    assert '"rule":"contaminated","value":1,"threshold":0,"item":"questions.jsonl:1"' in output
+    assert "'exact': True, 'corpus': None" in output
+    assert (reader / "runs/pages/corpus/report.html").is_file()
+    assert (reader / "parts/manifest.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["docs/clean.md", "docs/clean.zh.md"])
+def test_the_page_on_cleaning_has_the_thresholds_of_the_profiles(name):
+    from llmctl.core.clean_plan import CleanPlan, QualityRules
+    from llmctl.core.text.profiles import rules_for
+
+    columns = {"standard": "en", "web-en": "en", "web-zh": "zh", "web-ja": "ja", "code": "en"}
+    rules = [
+        rules_for(CleanPlan(profile=profile), language) for profile, language in columns.items()
+    ]
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in (ROOT / name).read_text(encoding="utf-8").splitlines()
+        if line.count("|") == len(columns) + 4
+    ]
+
+    def written(value):
+        if isinstance(value, bool) or value is None:
+            return "on" if value else ""
+        return f"{value:,g}" if value < 1000 else f"{int(value):,}"
+
+    assert [row[0].strip("`") for row in rows[2:]] == [
+        field for field in QualityRules.model_fields if field != "stop_words"
+    ]
+    for row in rows[2:]:
+        assert row[2:-1] == [written(getattr(each, row[0].strip("`"))) for each in rules], row
 
 
 def test_every_python_block_of_formats_runs(reader, shell_path):
