@@ -57,7 +57,9 @@ class SpacySplitter:
         self._in_rules: set[str] = set()
         self._made_by_rules: set[str] = set()
         self._joints = self._find_joints()
-        self._shapes = PieceShapes(self._tokenizer.rules)
+        units: Any = required("spacy.lang.char_classes", "fineweb", "split words as spaCy does")
+        letters = [unit for unit in units.UNITS.split("|") if unit.isascii() and unit.isalpha()]
+        self._shapes = PieceShapes(self._tokenizer.rules, letters)
         # What spaCy knows of a word beside its letters is not asked for here.
         self._tokenizer.vocab.lex_attr_getters.clear()
 
