@@ -14,7 +14,7 @@ _MIN_SECONDS = 0.5
 
 
 class JobRunner:
-    """Runs one activity after the other.
+    """Runs one activity after the other; a context manager.
 
     Args:
         num_workers: How many processes there may be; 1: this one only.
@@ -22,8 +22,15 @@ class JobRunner:
     """
 
     def __init__(self, num_workers: int, progress: Progress) -> None:
-        self.num_workers = num_workers
-        self.progress = progress
+        self._pool = WorkerPool(num_workers, progress) if num_workers > 1 else None
+        self._progress = progress
+
+    def __enter__(self) -> JobRunner:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.__exit__(*error)
 
     def run(
         self,
@@ -41,23 +48,19 @@ class JobRunner:
             jobs: Asked for one at a time.
             make_task: What does a job, made from `arguments`, both picklable.
         """
-        watch = _Watch(self.progress, counts_bytes=total_bytes is not None)
-        self.progress.begin(
+        watch = _Watch(self._progress, counts_bytes=total_bytes is not None)
+        self._progress.begin(
             activity, total_bytes or None, "documents" if total_bytes is None else "bytes"
         )
-        if self.num_workers == 1:
+        if self._pool is None:
             task = make_task(*arguments)
             for job in jobs:
-                self.progress.check()
+                self._progress.check()
                 yield job, task(job, watch.checked)
         else:
-            pool = WorkerPool(
-                make_task, arguments, num_workers=self.num_workers, progress=self.progress
-            )
-            with pool:
-                yield from pool.run(jobs, watch)
+            yield from self._pool.run(jobs, watch, make_task, *arguments)
         watch(Done())
-        self.progress.end()
+        self._progress.end()
 
 
 class _Watch:

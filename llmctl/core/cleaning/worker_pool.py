@@ -20,7 +20,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import connection
 from pathlib import Path
-from typing import Any, Generic, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from llmctl.core import errors
 from llmctl.core.errors import LlmctlError
@@ -74,57 +74,56 @@ class Task(Protocol[_Given]):
         ...
 
 
-class WorkerPool(Generic[Job]):
-    """Runs jobs in spawned processes; use it as a context manager.
+class WorkerPool:
+    """Runs jobs in spawned processes, one activity after the other; a context manager.
 
     Args:
-        make_task: Called in each worker with `arguments`, importable by its name.
-        arguments: Picklable.
-        num_workers: At most so many processes; they are started as jobs come.
+        num_workers: At most so many processes; they are started as jobs come, and kept.
         progress: Asked for an early end ten times a second.
     """
 
-    def __init__(
-        self,
-        make_task: Callable[..., Task[Job]],
-        arguments: tuple[Any, ...],
-        *,
-        num_workers: int,
-        progress: Progress,
-    ) -> None:
-        self._setup = (make_task, arguments)
+    def __init__(self, num_workers: int, progress: Progress) -> None:
         self._num_workers = num_workers
         self._progress = progress
-        self._workers: list[_Worker[Job]] = []
+        self._workers: list[_Worker] = []
 
-    def __enter__(self) -> WorkerPool[Job]:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *_error: object) -> None:
         for worker in self._workers:
             worker.end()
 
-    def run(self, jobs: Iterable[Job], advance: Advance) -> Generator[tuple[Job, Any]]:
+    def run(
+        self,
+        jobs: Iterable[Job],
+        advance: Advance,
+        make_task: Callable[..., Task[Job]],
+        *arguments: Any,
+    ) -> Generator[tuple[Job, Any]]:
         """Yield each job and its result as they are finished, in whatever order.
 
         Args:
             jobs: Asked for the next one when a worker has nothing to do.
             advance: Told what the workers have done.
+            make_task: Called in each worker with `arguments`, importable by its name.
+            arguments: Picklable.
 
         Raises:
             Interrupted, OutOfTime: `progress` asked for the end.
             LlmctlError: A job ended with it, or a worker died.
             RuntimeError: A job ended with any other error; the message is its traceback.
         """
+        task = (make_task, arguments)
         waiting = iter(jobs)
         is_over = False
         while True:
             while not is_over and (worker := self._idle()) is not None:
                 try:
-                    worker.give(next(waiting))
+                    worker.give(next(waiting), task)
                 except StopIteration:
                     is_over = True
-            busy = [worker for worker in self._workers if worker.job is not None]
+            busy = [worker for worker in self._workers if worker.is_busy]
             if not busy:
                 return
             self._progress.check()
@@ -134,21 +133,22 @@ class WorkerPool(Generic[Job]):
                 if worker.connection in ready:
                     yield from worker.answer(advance)
 
-    def _idle(self) -> _Worker[Job] | None:
+    def _idle(self) -> _Worker | None:
         for worker in self._workers:
-            if worker.job is None:
+            if not worker.is_busy:
                 return worker
         if len(self._workers) < self._num_workers:
-            self._workers.append(_Worker(self._setup))
+            self._workers.append(_Worker())
             return self._workers[-1]
         return None
 
 
-class _Worker(Generic[Job]):
-    """One process and the job that it has."""
+class _Worker:
+    """One process, what it can do now, and the job that it has."""
 
-    def __init__(self, setup: tuple[Any, ...]) -> None:
-        self.job: Job | None = None
+    def __init__(self) -> None:
+        self._jobs: list[Any] = []
+        self._task: tuple[Any, ...] | None = None
         ours, theirs = socket.socketpair()
         with theirs:
             descriptor = theirs.fileno()
@@ -161,18 +161,23 @@ class _Worker(Generic[Job]):
                 env={**os.environ, "PYTHONPATH": _module_path()},
             )
         self.connection = connection.Connection(ours.detach())
-        self.connection.send(setup)
 
-    def give(self, job: Job) -> None:
-        self.job = job
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._jobs)
+
+    def give(self, job: Any, task: tuple[Any, ...]) -> None:
+        self._jobs.append(job)
         try:
-            self.connection.send(job)
+            if self._task is not task:
+                self.connection.send(("task", *task))
+                self._task = task
+            self.connection.send(("job", job))
         except OSError:
             self._raise_death()
 
-    def answer(self, advance: Advance) -> Iterator[tuple[Job, Any]]:
+    def answer(self, advance: Advance) -> Iterator[tuple[Any, Any]]:
         """Take one message; yield where it is the end of the job."""
-        assert self.job is not None
         try:
             message, *content = self.connection.recv()
         except (EOFError, OSError):
@@ -183,8 +188,7 @@ class _Worker(Generic[Job]):
             kind, said = content
             raise getattr(errors, kind)(said) if kind else RuntimeError(said)
         else:
-            job, self.job = self.job, None
-            yield job, content[0]
+            yield self._jobs.pop(), content[0]
 
     def _raise_death(self) -> NoReturn:
         code = self._process.wait()
@@ -234,18 +238,22 @@ def _end_with(parent_pid: int) -> None:
 
 
 def _serve(parent: Any) -> None:
-    make_task, arguments = parent.recv()
-    task: Any = None  # made with the first job, so that its errors are told
+    setup: tuple[Any, ...] = ()
+    task: Any = None
     while True:
         try:
-            job = parent.recv()
+            message, *content = parent.recv()
         except EOFError:
             return
+        if message == "task":
+            setup, task = tuple(content), None
+            continue
         reporter = _Reporter(parent)
         try:
-            if task is None:
+            if task is None:  # made with the first job, so that its errors are told
+                make_task, arguments = setup
                 task = make_task(*arguments)
-            result = task(job, reporter)
+            result = task(content[0], reporter)
         except LlmctlError as error:
             parent.send(("failed", type(error).__name__, str(error)))
         except MemoryError:

@@ -73,9 +73,12 @@ def clean(
         MissingInputError: A source has gone.
         Interrupted, OutOfTime: `progress` asked for the end; what is finished is kept.
     """
-    work = _Work(plan, sources, workspace, settings or CleanSettings(), progress)
     _warn_of_left_out(sources, progress)
-    with atomic.storage_errors(workspace.path):
+    settings = settings or CleanSettings()
+    with (
+        atomic.storage_errors(workspace.path),
+        _Work(plan, sources, workspace, settings, progress) as work,
+    ):
         workspace.refuse_shards()
         names = work.make_units()
         work.refuse_unreadable(names)
@@ -99,14 +102,17 @@ def clean_shard(
         MissingInputError: A source has gone.
         Interrupted, OutOfTime: `progress` asked for the end; what is finished is kept.
     """
-    work = _Work(plan, sources, workspace, settings, progress)
     lock = workspace.shard_lock(shard.number, shard.count)
-    with atomic.storage_errors(workspace.path), exclusive(lock):
+    with (
+        atomic.storage_errors(workspace.path),
+        exclusive(lock),
+        _Work(plan, sources, workspace, settings, progress) as work,
+    ):
         return PreparedShard(workspace.path, len(work.make_units(shard)))
 
 
 class _Work:
-    """The phases of one cleaning."""
+    """The phases of one cleaning; a context manager, as it may hold processes."""
 
     def __init__(
         self,
@@ -126,6 +132,12 @@ class _Work:
         few = self._num_bytes <= 2 * UNIT_BYTES and not plan.duplicates.against
         self._runner = JobRunner(1 if few else settings.num_workers, progress)
         self._num_seen: int | None = None
+
+    def __enter__(self) -> _Work:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._runner.__exit__(*error)
 
     def make_units(self, shard: Shard | None = None) -> list[str]:
         """Make the units, all or a shard's, that are not there; return their names in order."""

@@ -17,7 +17,7 @@ UNKNOWN = "und"
 
 # What is looked at of a long text: so many stretches, spread evenly, of so many characters.
 _NUM_STRETCHES = 4
-_STRETCH_CHARACTERS = 800
+_STRETCH_CHARACTERS = 400
 
 # Beside so few kana a Chinese text quotes Japanese; Japanese prose has a third or more.
 _MIN_KANA_SHARE = 0.05

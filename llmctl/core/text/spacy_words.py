@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from llmctl.core.text.piece_shapes import PieceShapes
 from llmctl.core.text.word_splitting import encodable, required
 
 _MOST_KNOWN_CHANGES = 10_000
@@ -56,6 +57,9 @@ class SpacySplitter:
         self._in_rules: set[str] = set()
         self._made_by_rules: set[str] = set()
         self._joints = self._find_joints()
+        units: Any = required("spacy.lang.char_classes", "fineweb", "split words as spaCy does")
+        letters = [unit for unit in units.UNITS.split("|") if unit.isascii() and unit.isalpha()]
+        self._shapes = PieceShapes(self._tokenizer.rules, letters)
         # What spaCy knows of a word beside its letters is not asked for here.
         self._tokenizer.vocab.lex_attr_getters.clear()
 
@@ -97,11 +101,13 @@ class SpacySplitter:
         """Return spaCy's words of each piece, asking it once for all that are not plain."""
         if not self._is_english:
             return self._ask(pieces)
-        plain = [self._plain(piece) for piece in pieces]
-        others = iter(
-            self._ask([piece for piece, words in zip(pieces, plain, strict=True) if words is None])
-        )
-        return [next(others) if words is None else words for words in plain]
+        known = [self._plain(piece) or self._shapes.words(piece) for piece in pieces]
+        unknown = [piece for piece, words in zip(pieces, known, strict=True) if words is None]
+        answers = self._ask(unknown)
+        for piece, words in zip(unknown, answers, strict=True):
+            self._shapes.learn(piece, words)
+        others = iter(answers)
+        return [next(others) if words is None else words for words in known]
 
     def _plain(self, piece: str) -> Sequence[str] | None:
         """Return the words of a piece whose every word is plainly one to spaCy's English."""

@@ -25,7 +25,7 @@ SENTENCE_END = 8
 """The word is a sign that ends a sentence."""
 
 # Some 100 MB of memory; past it all is forgotten, between two documents.
-MOST_PIECES = 250_000
+MOST_PIECES = 500_000
 
 Ids = NDArray[np.int32]
 Integers = NDArray[np.int64]

@@ -33,9 +33,8 @@ def run(jobs, *, num_workers=2, progress=None):
         nonlocal advanced
         advanced += done
 
-    pool = WorkerPool(Squares, (1,), num_workers=num_workers, progress=progress or Progress())
-    with pool:
-        return list(pool.run(jobs, advance)), advanced
+    with WorkerPool(num_workers, progress or Progress()) as pool:
+        return list(pool.run(jobs, advance, Squares, 1)), advanced
 
 
 def is_alive(pid):
@@ -62,6 +61,14 @@ def test_every_job_is_done_once_by_a_few_processes():
     assert len({pid for _, (pid, _) in done}) <= 2
     assert advanced == Done(sum(range(20)), 20)
     assert not any(is_alive(pid) for _, (pid, _) in done)
+
+
+def test_workers_are_kept_for_the_next_activity():
+    with WorkerPool(1, Progress()) as pool:
+        found = [list(pool.run([2], lambda _: None, Squares, offset)) for offset in (0, 5)]
+
+    [(_, (first, square))], [(_, (second, shifted))] = found
+    assert (first == second, square, shifted) == (True, 4, 9)
 
 
 def test_no_more_processes_than_jobs():
@@ -99,8 +106,8 @@ def test_workers_end_with_their_parent(tmp_path):
         "import sys; from pathlib import Path; from pool_tasks import Squares\n"
         "from llmctl.core.cleaning.worker_pool import WorkerPool\n"
         "from llmctl.core.progress import Progress\n"
-        "with WorkerPool(Squares, (), num_workers=1, progress=Progress()) as pool:\n"
-        "    list(pool.run([Path(sys.argv[1])], lambda *_: None))\n"
+        "with WorkerPool(1, Progress()) as pool:\n"
+        "    list(pool.run([Path(sys.argv[1])], lambda *_: None, Squares))\n"
     )
     environment = {**os.environ, "PYTHONPATH": worker_pool._module_path()}
     parent = subprocess.Popen([sys.executable, "-c", script, str(note)], env=environment)
