@@ -41,7 +41,7 @@ def evaluation_sources(files: Sequence[str], base: Path) -> list[Source]:
             known = ", ".join(ending for ending, kind in KINDS.items() if kind in ("text", "jsonl"))
             raise RecipeError(
                 f"clean.decontaminate.files: {source.name} cannot be read for that; it takes "
-                f"files ending in {known}, each also with .gz or .zst"
+                f"files ending in {known}, each also with .gz, .zst or .xz"
             )
     return sources
 

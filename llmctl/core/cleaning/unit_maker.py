@@ -1,6 +1,6 @@
 """From a stretch of the input to a finished unit: what a worker does with each document.
 
-    wire format → repair → language → rules → contamination → privacy → fingerprint
+    repair → wire format → language → rules → contamination → privacy → fingerprint
 
 Everything here looks at one document alone; what needs others (duplicates, shares of a
 mix) is decided later, on the fingerprints and the index of all units.

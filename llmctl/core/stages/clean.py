@@ -32,7 +32,7 @@ from llmctl.core.cleaning.decisions import Decisions, decide
 from llmctl.core.cleaning.decontamination import load_evaluation_index
 from llmctl.core.cleaning.fingerprinting import EarlierCorpus
 from llmctl.core.cleaning.job_runner import JobRunner
-from llmctl.core.cleaning.mixing import CHARACTERS_RULE, WEIGHT_RULE, Sampler
+from llmctl.core.cleaning.mixing import CHARACTERS_RULE, WEIGHT_RULE, Mixer, Sampler
 from llmctl.core.cleaning.unit_files import UnitFiles, UnitIndex
 from llmctl.core.cleaning.unit_maker import DrawCollector, UnitJob, UnitMaker, UnitSetting
 from llmctl.core.cleaning.unit_planner import UNIT_BYTES, UnitPlanner
@@ -71,6 +71,7 @@ def clean(
         DataError: Nothing can be read, too much cannot, a rule drops more than it may, or no
             document is left.
         MissingInputError: A source has gone.
+        RecipeError: The mix names a source that there is none of.
         Interrupted, OutOfTime: `progress` asked for the end; what is finished is kept.
     """
     _warn_of_left_out(sources, progress)
@@ -100,6 +101,7 @@ def clean_shard(
     Raises:
         BusyError: Another process makes this shard.
         MissingInputError: A source has gone.
+        RecipeError: The mix names a source that there is none of.
         Interrupted, OutOfTime: `progress` asked for the end; what is finished is kept.
     """
     lock = workspace.shard_lock(shard.number, shard.count)
@@ -122,6 +124,8 @@ class _Work:
         settings: CleanSettings,
         progress: Progress,
     ) -> None:
+        # A source that is not there is told now, not after hours of work.
+        Mixer(plan.mix, [source.name for source in sources])
         self._plan = plan
         self._sources = sources
         self._workspace = workspace

@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+from functools import partial
 
 import pytest
 import zstandard
@@ -21,7 +22,7 @@ from llmctl.core.clean_plan import (
 )
 from llmctl.core.cleaning import unit_maker, unit_planner
 from llmctl.core.cleaning.unit_files import read_records, write_records
-from llmctl.core.errors import BusyError, DataError, Interrupted
+from llmctl.core.errors import BusyError, DataError, Interrupted, RecipeError
 from llmctl.core.lock import exclusive
 from llmctl.core.manifest import DigestCache, Identity
 from llmctl.core.progress import Progress
@@ -385,6 +386,21 @@ def test_what_an_earlier_corpus_holds_is_dropped(base):
     found = [(item["rule"], item["corpus"]) for item in dropped(base) if "corpus" in item]
     assert found == [("exact_duplicate", "earlier")] * 60
     assert {item.source for item in read_corpus(base / "corpus")} == {"in/1.jsonl"}
+
+
+@pytest.mark.parametrize("shard", [None, Shard(1, 2)])
+def test_a_mix_of_a_source_that_is_not_there_is_refused_before_the_work(base, shard):
+    make_inputs(base, 1)
+    plan = CleanPlan(inputs=("in",), mix=MixPlan(weights={"nowhere": 2.0}))
+    sources, identity = prepared(base, ["in"], plan)
+    space = Workspace(base / "corpus", identity)
+    watcher = Watcher()
+    words = {"settings": CleanSettings(1, base), "progress": watcher}
+    work = clean if shard is None else partial(clean_shard, shard=shard)
+
+    with pytest.raises(RecipeError, match=r"'nowhere' stands for no source; there are in/0\.jsonl"):
+        work(plan, sources, space, **words)
+    assert not watcher.begun
 
 
 def test_a_mix_keeps_shares_and_repeats(base):
