@@ -28,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ class Size:
     of_each: int
 
 
+UNIT_DOCUMENTS = 1000
 WHOLE = Size(singles=3000, of_each=300)
 QUICK = Size(singles=100, of_each=10)
 
@@ -75,11 +77,21 @@ QUICK = Size(singles=100, of_each=10)
 
 def _fingerprint(path: Path, similarity: float, directory: Path) -> list[Path]:
     from llmctl.core.clean_plan import DuplicatesPlan
-    from llmctl.core.cleaning.fingerprinting import write_fingerprints
+    from llmctl.core.cleaning.fingerprinting import unit_of
+    from llmctl.core.text.fingerprints import Fingerprinter
 
+    directory.mkdir()
+    plan = DuplicatesPlan(similarity=similarity)
+    units: list[Path] = []
     with path.open("rb") as lines:
-        records = ((record["id"], record["text"]) for record in map(orjson.loads, lines))
-        return list(write_fingerprints(records, DuplicatesPlan(similarity=similarity), directory))
+        for batch in iter(lambda: list(islice(lines, UNIT_DOCUMENTS)), []):
+            fingerprinter, identifiers = Fingerprinter(plan), []
+            for record in map(orjson.loads, batch):
+                fingerprinter.add(record["text"])
+                identifiers.append(record["id"])
+            units.append(directory / f"{len(units):05d}.fingerprints")
+            unit_of(fingerprinter.finish(), identifiers).write(units[-1])
+    return units
 
 
 def _filter(path: Path, output: Path, is_kept: Sequence[bool]) -> None:
