@@ -309,6 +309,39 @@ def bases(path: Path) -> Iterator[str]:
             yield orjson.loads(line)["text"]
 
 
+def _tables(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures as tables of a row for each language or contender."""
+    tables: dict[str, Any] = {"speed": {}}
+    for code, found in figures.items():
+        language = {"en": "English", "zh": "Chinese"}[code]
+        speed = found["speed"]
+        tables["speed"][language] = {
+            "documents": found["documents"],
+            "MB": found["MB"],
+            **{f"{side} MB/s": row["MB/s"] for side, row in speed.items()},
+            **{f"{side} CPU s": row["CPU seconds"] for side, row in speed.items()},
+            "times as fast": found["times as fast"]["median"],
+            "least and most": [
+                found["times as fast"]["minimum"],
+                found["times as fast"]["maximum"],
+            ],
+            **{f"{side} peak MB": row["peak MB of a process"] for side, row in speed.items()},
+        }
+        tables[f"{language}, {found['documents']:,} documents"] = {
+            contender: {
+                **{
+                    f"{measure} by {truth.removeprefix('by ')}": values[measure]
+                    for truth, values in rows.items()
+                    if truth in ("by true similarity 0.8", "by what was planted")
+                    for measure in ("recall", "precision")
+                },
+                **rows["families with a drop"],
+            }
+            for contender, rows in found["quality"].items()
+        }
+    return tables
+
+
 def main() -> None:
     """Measure, and write `results/near_duplicates.json`, except with --quick."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -348,7 +381,7 @@ def main() -> None:
             )
         sys.stderr.write(f"{language}: {json.dumps(figures[language])}\n")
     if not arguments.quick:
-        measuring.write("near_duplicates", figures)
+        measuring.write("near_duplicates", _tables(figures))
 
 
 if __name__ == "__main__":
