@@ -28,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ class Size:
     of_each: int
 
 
+UNIT_DOCUMENTS = 1000
 WHOLE = Size(singles=3000, of_each=300)
 QUICK = Size(singles=100, of_each=10)
 
@@ -75,11 +77,21 @@ QUICK = Size(singles=100, of_each=10)
 
 def _fingerprint(path: Path, similarity: float, directory: Path) -> list[Path]:
     from llmctl.core.clean_plan import DuplicatesPlan
-    from llmctl.core.cleaning.fingerprinting import write_fingerprints
+    from llmctl.core.cleaning.fingerprinting import unit_of
+    from llmctl.core.text.fingerprints import Fingerprinter
 
+    directory.mkdir()
+    plan = DuplicatesPlan(similarity=similarity)
+    units: list[Path] = []
     with path.open("rb") as lines:
-        records = ((record["id"], record["text"]) for record in map(orjson.loads, lines))
-        return list(write_fingerprints(records, DuplicatesPlan(similarity=similarity), directory))
+        for batch in iter(lambda: list(islice(lines, UNIT_DOCUMENTS)), []):
+            fingerprinter, identifiers = Fingerprinter(plan), []
+            for record in map(orjson.loads, batch):
+                fingerprinter.add(record["text"])
+                identifiers.append(record["id"])
+            units.append(directory / f"{len(units):05d}.fingerprints")
+            unit_of(fingerprinter.finish(), identifiers).write(units[-1])
+    return units
 
 
 def _filter(path: Path, output: Path, is_kept: Sequence[bool]) -> None:
@@ -297,6 +309,39 @@ def bases(path: Path) -> Iterator[str]:
             yield orjson.loads(line)["text"]
 
 
+def _tables(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures as tables of a row for each language or contender."""
+    tables: dict[str, Any] = {"speed": {}}
+    for code, found in figures.items():
+        language = {"en": "English", "zh": "Chinese"}[code]
+        speed = found["speed"]
+        tables["speed"][language] = {
+            "documents": found["documents"],
+            "MB": found["MB"],
+            **{f"{side} MB/s": row["MB/s"] for side, row in speed.items()},
+            **{f"{side} CPU s": row["CPU seconds"] for side, row in speed.items()},
+            "times as fast": found["times as fast"]["median"],
+            "least and most": [
+                found["times as fast"]["minimum"],
+                found["times as fast"]["maximum"],
+            ],
+            **{f"{side} peak MB": row["peak MB of a process"] for side, row in speed.items()},
+        }
+        tables[f"{language}, {found['documents']:,} documents"] = {
+            contender: {
+                **{
+                    f"{measure} by {truth.removeprefix('by ')}": values[measure]
+                    for truth, values in rows.items()
+                    if truth in ("by true similarity 0.8", "by what was planted")
+                    for measure in ("recall", "precision")
+                },
+                **rows["families with a drop"],
+            }
+            for contender, rows in found["quality"].items()
+        }
+    return tables
+
+
 def main() -> None:
     """Measure, and write `results/near_duplicates.json`, except with --quick."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -336,7 +381,7 @@ def main() -> None:
             )
         sys.stderr.write(f"{language}: {json.dumps(figures[language])}\n")
     if not arguments.quick:
-        measuring.write("near_duplicates", figures)
+        measuring.write("near_duplicates", _tables(figures))
 
 
 if __name__ == "__main__":

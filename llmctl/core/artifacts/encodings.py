@@ -204,18 +204,6 @@ def decode_page(content: bytes, charset: str | None) -> tuple[str, Encoding]:
     return content.decode(codec, "replace"), Encoding(codec, guessed=codec != UTF8)
 
 
-def decoded_lines(lines: Iterator[bytes | None], encoding: Encoding) -> Iterator[str | None]:
-    """Yield lines as text; a byte that does not fit becomes a lone surrogate, U+DC80 and up."""
-    for line in lines:
-        if line is None:
-            yield None
-            continue
-        try:
-            yield decode_line(line, encoding)[0]
-        except UndecodableError:
-            yield line.decode(UTF8, "surrogateescape")
-
-
 def _sample(content: bytes) -> bytes:
     """A beginning that shows what is above ASCII, wherever that first stands."""
     if len(content) <= SAMPLE_BYTES:

@@ -18,6 +18,7 @@ from llmctl.core import atomic
 from llmctl.core.artifacts.corpus import write_lines
 from llmctl.core.artifacts.corpus_tally import CorpusTally
 from llmctl.core.artifacts.documents import Document, from_record, json_bytes, to_line
+from llmctl.core.cleaning.mixing import copy_id
 from llmctl.core.cleaning.unit_files import COMPRESSION_LEVEL, Record, UnitFiles, read_records
 from llmctl.core.cleaning.worker_pool import Advance, Done
 from llmctl.core.text.repeated_lines import cut_lines
@@ -172,4 +173,4 @@ def _kept(document: Document, line: bytes, number: int, job: PartJob, tally: Cor
         tally.cluster(document.id, size)
     yield True, to_line(document, cluster_size=size) if size > 1 else line + b"\n"
     for copy in range(2, copies + 1):
-        yield True, to_line(replace(document, id=f"{document.id}#{copy}"))
+        yield True, to_line(replace(document, id=copy_id(document.id, copy)))

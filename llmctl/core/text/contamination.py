@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,17 +64,6 @@ class Hit:
     start: int
     end: int
     matched: str
-
-
-class HitCounts(Counter[str]):
-    """By an item's name, the number of documents in which it was found.
-
-    A JSON object as it is; counts of several units are added with `update`.
-    """
-
-    def add(self, hits: Iterable[Hit]) -> None:
-        """Count the hits of one document."""
-        self.update({hit.item for hit in hits})
 
 
 class EvaluationIndex:

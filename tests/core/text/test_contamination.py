@@ -1,6 +1,5 @@
 """Contamination: what is a hit and what is none, by hand and against a plain search."""
 
-import json
 import pickle
 import random
 
@@ -10,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmctl.core.text import contamination, contamination_arrays
-from llmctl.core.text.contamination import EvaluationIndex, Hit, HitCounts
+from llmctl.core.text.contamination import EvaluationIndex, Hit
 from llmctl.core.text.contamination_arrays import MAX_NGRAM_ITEMS, EvaluationItem
 from llmctl.core.text.words import _WORD, words
 
@@ -309,15 +308,3 @@ def test_any_text_is_taken(item, text):
     hits = index.find(text + item + text)
 
     assert all((text + item + text)[hit.start : hit.end] == hit.matched for hit in hits)
-
-
-def test_hits_are_counted_by_document_and_merged():
-    index = index_of(QUESTION, THIRTEEN)
-    first, second = HitCounts(), HitCounts()
-    first.add(index.find(f"{QUESTION} And: {QUESTION} {THIRTEEN}"))
-    second.add(index.find(QUESTION))
-    second.add([])
-
-    first.update(json.loads(json.dumps(second)))
-
-    assert first == {"items:1": 2, "items:2": 1}
