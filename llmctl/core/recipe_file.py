@@ -193,6 +193,14 @@ def _suggestion(location: Location, model: type[pydantic.BaseModel]) -> str:
     for section, names in sections.items():
         if name in names:
             return f"; did you mean {'.'.join((*section, name))}?"
+    ending = [
+        ".".join((*section, key))
+        for section, names in sections.items()
+        for key in names
+        if name.endswith(f"_{key}") and section[:1] == tuple(parents[:1])
+    ]
+    if ending:  # near_duplicate_similarity is duplicates.similarity
+        return f"; did you mean {max(ending, key=len)}?"
     everywhere = {
         ".".join((*section, key)): key for section, keys in sections.items() for key in keys
     }

@@ -59,7 +59,8 @@ class JobRunner:
                 yield job, task(job, watch.checked)
         else:
             yield from self._pool.run(jobs, watch, make_task, *arguments)
-        watch(Done())
+        # A column, a compressed page: not every byte of an input is read.
+        watch(Done(max(0, (total_bytes or 0) - watch.done.input_bytes)))
         self._progress.end()
 
 
@@ -70,19 +71,19 @@ class _Watch:
         self._progress = progress
         self._counts_bytes = counts_bytes
         self._begun = time.monotonic()
-        self._done = Done()
+        self.done = Done()
 
     def checked(self, done: Done) -> None:
         self(done)
         self._progress.check()
 
     def __call__(self, done: Done) -> None:
-        self._done += done
+        self.done += done
         seconds = time.monotonic() - self._begun
         figures: dict[str, float | str] = {}
         if seconds >= _MIN_SECONDS:
-            figures["documents/s"] = self._done.documents / seconds
-            if self._done.text_bytes:
-                figures["MB/s of text"] = self._done.text_bytes / 1e6 / seconds
+            figures["documents/s"] = self.done.documents / seconds
+            if self.done.text_bytes:
+                figures["MB/s of text"] = self.done.text_bytes / 1e6 / seconds
         amount = done.input_bytes if self._counts_bytes else done.documents
         self._progress.advance(amount, **figures)

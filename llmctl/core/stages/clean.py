@@ -28,7 +28,7 @@ from llmctl.core.artifacts.evaluation_items import evaluation_sources
 from llmctl.core.artifacts.large_shares import large_shares
 from llmctl.core.artifacts.sources import Source, printable
 from llmctl.core.clean_plan import CleanPlan, CleanSettings, PreparedShard, Shard
-from llmctl.core.cleaning.decisions import Decisions, decide
+from llmctl.core.cleaning.decisions import EXACT_DUPLICATE, NEAR_DUPLICATE, Decisions, decide
 from llmctl.core.cleaning.decontamination import load_evaluation_index
 from llmctl.core.cleaning.fingerprinting import EarlierCorpus
 from llmctl.core.cleaning.job_runner import JobRunner
@@ -282,36 +282,44 @@ class _Work:
         assert tally.all.total == num_records, (tally.all, num_records)
         self._check_shares(tally)
         decisions.write_pairs(result)
-        origin = CorpusOrigin(self._plan, sampled_from=self._num_seen, meant=MEANT_TO_DROP)
+        origin = CorpusOrigin(self._plan, sampled_from=self._num_seen, meant=self._meant_to_drop)
         write_corpus_report(result, tally, origin)
         return tally
 
     def _check_shares(self, tally: CorpusTally) -> None:
         """Warn where one rule dropped much of a language or a source, or refuse it."""
-        bound = self._plan.max_drop
-        found = large_shares(tally, WARNED_SHARE if bound is None else bound, meant=MEANT_TO_DROP)
-        lines = [
-            f"{share.rule} dropped {share.count} of {share.total} documents in "
-            f"{share.name or 'all'}"
-            for share in found
-        ]
-        if bound is not None and lines:
-            listed = "\n  ".join(lines)
-            raise DataError(
-                f"more than clean.max_drop = {bound:g} allows:\n  {listed}\nloosen the rule, or "
-                "raise clean.max_drop; nothing was published"
-            )
-        for line in lines:
-            self._progress.warn(
-                f"{line}; see samples_of_dropped in the corpus's report, and loosen the rule if "
-                "they look sound"
-            )
         if not tally.all.kept:
             dropped = ", ".join(f"{rule} {count}" for rule, count in tally.all.by_rule())
             raise DataError(
                 f"no document is left: all {tally.all.total} were dropped ({dropped}); "
                 "loosen these rules of `clean`, or give it other inputs"
             )
+        bound = self._plan.max_drop
+        share = WARNED_SHARE if bound is None else bound
+        lines: dict[str, list[str]] = {}
+        for found in large_shares(tally, share, meant=self._meant_to_drop):
+            lines.setdefault(found.rule, []).append(
+                f"{found.count} of {found.total} documents in {found.name or 'all'}"
+            )
+        shown = [f"{rule} dropped {', '.join(where)}" for rule, where in lines.items()]
+        if bound is not None and shown:
+            listed = "\n  ".join(shown)
+            raise DataError(
+                f"more than clean.max_drop = {bound:g} allows:\n  {listed}\nloosen the rule, or "
+                "raise clean.max_drop; nothing was published"
+            )
+        for line in shown:
+            self._progress.warn(
+                f"{line}; see samples_of_dropped in the corpus's report, and loosen the rule if "
+                "they look sound"
+            )
+
+    @property
+    def _meant_to_drop(self) -> frozenset[str]:
+        """Rules that drop because they were told to, and are no cause for a warning."""
+        if not self._plan.duplicates.against:
+            return MEANT_TO_DROP
+        return MEANT_TO_DROP | {EXACT_DUPLICATE, NEAR_DUPLICATE}
 
 
 def _counts(tally: CorpusTally) -> dict[str, Any]:
