@@ -2,10 +2,10 @@
 
     python benchmarks/clean.py [--english FILE] [--chinese FILE] [--alternations 5] [--quick]
 
-The documents are made, or those of JSON Lines files (.zst). Both first have to keep the same
-documents and drop the others for the same first reason. datatrove's files are given to it as
-it likes them best: as many as processes, unpacked, of about one size. Growth is that of
-llmctl alone, on 30 and 300 MB of made text with everything on.
+The documents are made, and those of JSON Lines files (.zst) where some are given. Both first
+have to keep the same documents and drop the others for the same first reason. datatrove's files
+are given to it as it likes them best: as many as processes, unpacked, of about one size. Growth
+is that of llmctl alone, on 30 and 300 MB of made text with everything on.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ REASONS = {
 def main() -> None:
     """Measure everything and write benchmarks/results/clean.json."""
     words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("--english", type=Path, help="documents instead of made ones")
-    words.add_argument("--chinese", type=Path, help="documents instead of made ones")
+    words.add_argument("--english", type=Path, help="documents beside made ones")
+    words.add_argument("--chinese", type=Path, help="documents beside made ones")
     words.add_argument("--alternations", type=int, default=5)
     words.add_argument("--quick", action="store_true", help="a tenth of the text, twice")
     given = words.parse_args()
@@ -80,14 +80,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         races = {}
-        for name, path, profile, megabytes in (
-            ("English", given.english, "fineweb", 30),
-            ("Chinese", given.chinese, "fineweb2", 3),
+        for language, path, profile in (
+            ("English", given.english, "fineweb"),
+            ("Chinese", given.chinese, "fineweb2"),
         ):
-            made = made_documents(name, int(megabytes * 1e6 * scale), seed=1)
-            documents = made if path is None else _documents(path)
-            title = f"{name}, {profile}, {'made' if path is None else path.name.split('.')[0]}"
-            races[title] = _race(base / name, list(documents), profile, alternations)
+            texts = list(made_documents(language, int(10e6 * scale), seed=1))
+            sets = {f"{language}, made": texts}
+            if path is not None:
+                sets[f"{language}, {path.name.split('.')[0]}"] = list(_documents(path))
+            for name, documents in sets.items():
+                races[f"{name}, {profile}"] = _race(base / name, documents, profile, alternations)
+                print(name, races[f"{name}, {profile}"], file=sys.stderr, flush=True)
         growth = {
             f"{megabytes * scale:g} MB": _growth(base, int(megabytes * 1e6 * scale))
             for megabytes in (30, 300)
