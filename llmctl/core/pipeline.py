@@ -124,7 +124,7 @@ class Run:
     Args:
         loaded: The recipe.
         settings: What the command line says.
-        progress: Who watches.
+        progress: Who watches; None: nothing is run, and nothing downloaded.
     """
 
     def __init__(
@@ -134,6 +134,7 @@ class Run:
         self.recipe = loaded.recipe
         self.settings = settings
         self.progress = progress or Progress()
+        self._download_progress = progress
         path = settings.run_directory or runs_directory() / self.recipe.name
         self.directory = RunDirectory(path)
         self.cache = DigestCache(self.directory.digests)
@@ -154,6 +155,7 @@ class Run:
             self.recipe.clean.inputs,
             self.loaded.inputs_directory,
             text_field=self.recipe.clean.text_field,
+            progress=self._download_progress,
         )
 
     def identity(self, stage: StageName) -> Identity:

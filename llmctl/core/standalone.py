@@ -36,7 +36,7 @@ def clean_files(plan: CleanPlan, out: Path, settings: Settings, progress: Progre
     """
     from llmctl.core.stages.clean import clean
 
-    sources, identity = _cleaning(plan, out)
+    sources, identity = _cleaning(plan, out, progress)
     cleaning = CleanSettings(settings.workers)
     return _make(
         out,
@@ -58,7 +58,7 @@ def prepare_shard(
     """
     from llmctl.core.stages.clean import clean_shard
 
-    sources, identity = _cleaning(plan, out)
+    sources, identity = _cleaning(plan, out, progress)
     found = read_manifest(out)
     if found is not None and found.key == identity.key:
         return PreparedShard(out, 0)
@@ -67,10 +67,12 @@ def prepare_shard(
     return clean_shard(plan, sources, space, shard, settings=cleaning, progress=progress)
 
 
-def _cleaning(plan: CleanPlan, out: Path) -> tuple[list[Source], Identity]:
+def _cleaning(plan: CleanPlan, out: Path, progress: Progress) -> tuple[list[Source], Identity]:
     """Find the sources of a cleaning into `out`, and the identity of its corpus."""
     cache = DigestCache(_hidden(out, "digests.json"))
-    sources = resolve_sources(plan.inputs, Path.cwd(), text_field=plan.text_field)
+    sources = resolve_sources(
+        plan.inputs, Path.cwd(), text_field=plan.text_field, progress=progress
+    )
     for source in sources:
         if source.origin == "file" and out.resolve() in source.path.resolve().parents:
             raise OutputError(f"{out}: holds the input {source.name}; name another folder")

@@ -67,8 +67,12 @@ def cache_directory() -> Path:
     return Path(variables.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "llmctl"
 
 
-def fetch(url: str, progress: Progress) -> Download:
+def fetch(url: str, progress: Progress | None) -> Download:
     """Return the file at an address, from the cache or from there.
+
+    Args:
+        url: The address.
+        progress: Told of the download; None: the cache must have it.
 
     Raises:
         MissingInputError: It is neither in the cache nor to be had.
@@ -79,6 +83,8 @@ def fetch(url: str, progress: Progress) -> Download:
     found = _cached(folder)
     if found is not None:
         return found
+    if progress is None:
+        raise MissingInputError(f"{url}: not downloaded yet")
     try:
         with atomic.storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)

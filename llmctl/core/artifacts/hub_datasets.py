@@ -65,8 +65,12 @@ class DatasetFiles:
     left_out: tuple[str, ...]
 
 
-def fetch_dataset(name: str, progress: Progress) -> DatasetFiles:
+def fetch_dataset(name: str, progress: Progress | None) -> DatasetFiles:
     """Return the files that `hub:…` stands for, downloading what the cache lacks.
+
+    Args:
+        name: As a recipe has it.
+        progress: Told of the download; None: the cache must have them.
 
     Raises:
         RecipeError: It is no name of a data set.
@@ -81,6 +85,8 @@ def fetch_dataset(name: str, progress: Progress) -> DatasetFiles:
         found = _present(reference, commit, chosen)
         if len(found.paths) == len(chosen.paths):
             return found
+    if progress is None:
+        raise MissingInputError(f"{name}: not downloaded yet")
     try:
         refuse_offline()
         with quiet_hub():

@@ -228,7 +228,7 @@ def resolve_sources(
             globs, "-", "hub:owner/dataset", "https://…" and "builtin:python-docs".
         base: What relative paths are relative to.
         text_field: The field of a record, or the column, that holds the text.
-        progress: Told of what is downloaded.
+        progress: Told of what is downloaded; None: only what was downloaded before is there.
 
     Returns:
         The sources, each file once, in the order of the inputs.
@@ -239,13 +239,13 @@ def resolve_sources(
     """
     found: dict[object, Source] = {}
     for name in inputs:
-        for source in _resolve(name, base, progress or Progress()):
+        for source in _resolve(name, base, progress):
             identity = os.path.realpath(source.path) if source.origin == "file" else source.origin
             found.setdefault(identity, replace(source, text_field=text_field))
     return list(found.values())
 
 
-def _resolve(name: str, base: Path, progress: Progress) -> list[Source]:
+def _resolve(name: str, base: Path, progress: Progress | None) -> list[Source]:
     if name == STANDARD_INPUT:
         return [Source(name, "standard input")]
     if name == python_docs.NAME:
@@ -267,7 +267,7 @@ def _resolve(name: str, base: Path, progress: Progress) -> list[Source]:
     return _matching(name, base)
 
 
-def _from_hub(name: str, progress: Progress) -> list[Source]:
+def _from_hub(name: str, progress: Progress | None) -> list[Source]:
     files = hub_datasets.fetch_dataset(name, progress)
     dataset = ":".join(name.split(":")[:2])
     sources = [
@@ -277,7 +277,7 @@ def _from_hub(name: str, progress: Progress) -> list[Source]:
     return [replace(sources[0], left_out=left_out), *sources[1:]]
 
 
-def _downloaded(name: str, progress: Progress) -> Source:
+def _downloaded(name: str, progress: Progress | None) -> Source:
     found = downloads.fetch(name, progress)
     is_told = format_of(found.path.name) is not None
     return Source(

@@ -59,7 +59,7 @@ def test_no_file_of_a_known_kind(pattern, message):
 def test_downloads_what_is_wanted_and_then_needs_no_network(fake_hub, monkeypatch, tmp_path):
     fake_hub.repositories["datasets/a/b"] = FILES
 
-    first, second = resolve_sources(["hub:a/b:data/train-*"], tmp_path)
+    first, second = resolve_sources(["hub:a/b:data/train-*"], tmp_path, progress=Progress())
 
     assert (first.name, second.name) == (
         "hub:a/b:data/train-0.jsonl",
@@ -69,7 +69,10 @@ def test_downloads_what_is_wanted_and_then_needs_no_network(fake_hub, monkeypatc
         assert [document.text for document in reader] == ["a"]
     assert fake_hub.fetched == ["train-0.jsonl", "train-1.jsonl.gz"]
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert resolve_sources(["hub:a/b:data/train-*"], tmp_path) == [first, second]
+    assert resolve_sources(["hub:a/b:data/train-*"], tmp_path, progress=Progress()) == [
+        first,
+        second,
+    ]
     with pytest.raises(MissingInputError, match="HF_HUB_OFFLINE is set; download it where"):
         fetch_dataset("hub:a/b", Progress())
     monkeypatch.delenv("HF_HUB_OFFLINE")
@@ -80,7 +83,7 @@ def test_downloads_what_is_wanted_and_then_needs_no_network(fake_hub, monkeypatc
 def test_files_of_unknown_kinds_are_named(fake_hub, tmp_path):
     fake_hub.repositories["datasets/a/b"] = FILES
 
-    first, *_ = resolve_sources(["hub:a/b"], tmp_path)
+    first, *_ = resolve_sources(["hub:a/b"], tmp_path, progress=Progress())
 
     assert first.left_out == ("hub:a/b:images.zip", "hub:a/b:load.py", "hub:a/b:notes/a.txt")
 

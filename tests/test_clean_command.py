@@ -1,0 +1,226 @@
+"""`llmctl clean` as a command: hostile files, signals in the middle, shards, several processes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import zstandard
+from refusals import refused
+
+from llmctl.core.artifacts.corpus import read_corpus
+
+BAD_DATA, MISSING, TRY_AGAIN = 65, 66, 75
+SOUND = "The river carries stones past the bridge in the valley, number {}."
+
+
+def lines(num_documents, seed=1, words=12):
+    """JSON Lines of documents that are no duplicates of each other."""
+    draw = random.Random(seed)
+    alphabet = [f"{a}{b}{c}" for a in "bdkmst" for b in "aeiou" for c in "lnrx"]
+    for number in range(num_documents):
+        text = " ".join(draw.choices(alphabet, k=words))
+        yield json.dumps({"text": f"第{number}篇 {text}."}, ensure_ascii=False).encode() + b"\n"
+
+
+def data_of(folder):
+    """The bytes of a corpus, without the manifest."""
+    return {
+        path.name: path.read_bytes() for path in folder.iterdir() if path.name != "manifest.json"
+    }
+
+
+def leftovers(folder):
+    """What an undisturbed folder does not hold."""
+    return [path.name for path in folder.iterdir() if path.name.startswith(".work-")]
+
+
+# ------------------------------------------------------------------ hostile files
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "exit_code", "phrases"),
+    [
+        pytest.param(
+            "a.jsonl.gz",
+            gzip.compress(b"".join(lines(30)), mtime=0)[:300],
+            BAD_DATA,
+            ["cannot be read", "the .gz data is cut off"],
+            id="a gzip that is cut off",
+        ),
+        pytest.param("a.txt", b"\x00\x01\xfe\xff" * 900, BAD_DATA, ["cannot be read"], id="binary"),
+        pytest.param("a.parquet", b"PAR1" * 40, BAD_DATA, ["a.parquet"], id="damaged parquet"),
+        pytest.param("a.jsonl", b"\n" * 100_000, BAD_DATA, ["the input is empty"], id="blanks"),
+        pytest.param(
+            "a.txt", b" " * 1_000_000, BAD_DATA, ["no document is left"], id="a million blanks"
+        ),
+        pytest.param("a.csv", b"id,body\n1,x\n", BAD_DATA, ["no column 'text'"], id="no column"),
+        pytest.param("a.pdf", b"%PDF", 78, ["a.pdf", "unknown kind"], id="an unknown kind"),
+    ],
+)
+def test_hostile_files_end_plainly(server, tmp_path, name, content, exit_code, phrases):
+    (tmp_path / name).write_bytes(content)
+
+    ended = server.run("clean", name, "-o", "out", cwd=tmp_path)
+
+    assert refused(ended, exit_code, *phrases) or exit_code
+    assert not (tmp_path / "out").exists()
+    assert ended.orphans == 0
+
+
+def test_an_empty_directory_is_missing_input(server, tmp_path):
+    (tmp_path / "空").mkdir()
+
+    ended = server.run("clean", "空", "-o", "out", cwd=tmp_path)
+
+    assert refused(ended, MISSING, "it is empty")
+
+
+def test_everything_readable_beside_damage_is_kept(server, tmp_path):
+    folder = tmp_path / "数据"
+    folder.mkdir()
+    whole = b"".join(lines(150))
+    (folder / "good.jsonl").write_bytes(whole)
+    (folder / "cut.jsonl.gz").write_bytes(gzip.compress(b"".join(lines(50, seed=2)))[:-9])
+    (folder / "zeros.txt").write_bytes(b"\x00" * 100 + SOUND.format(1).encode())
+    (folder / "中文.txt").write_bytes("春天来了，河边的柳树发了芽。".encode("gb18030"))
+    surrogates = json.dumps({"text": "half \ud800 a pair, and a whole \ud83d\ude00 one, so it is."})
+    (folder / "half.jsonl").write_text(surrogates, encoding="utf-8")
+
+    ended = server.run(
+        "clean", "数据", "-o", "out", "--set", "clean.max_unreadable=0.1", cwd=tmp_path
+    )
+
+    assert ended.exit_code == 0, ended.stderr
+    assert "1 of 204 documents (0.49%) cannot be read" in ended.stderr
+    texts = {item.id: item.text for item in read_corpus(tmp_path / "out")}
+    assert len(texts) == 203
+    assert texts["数据/zeros.txt"] == SOUND.format(1)
+    assert texts["数据/中文.txt"] == "春天来了，河边的柳树发了芽。"
+    assert texts["数据/half.jsonl:1"] == "half \ufffd a pair, and a whole 😀 one, so it is."
+
+
+def test_a_bomb_costs_one_record_and_little_memory(server, tmp_path):
+    compressor = zstandard.ZstdCompressor(level=1).compressobj()
+    with (tmp_path / "bomb.jsonl.zst").open("wb") as handle:
+        for line in (*lines(100), *[b" " * (1 << 22)] * 80, b"\n", *lines(20, seed=2)):
+            handle.write(compressor.compress(line))
+        handle.write(compressor.flush())
+
+    ended = server.run("clean", "bomb.jsonl.zst", "-o", "out", cwd=tmp_path)
+
+    assert (tmp_path / "bomb.jsonl.zst").stat().st_size < 100_000
+    assert ended.exit_code == 0, ended.stderr
+    assert "bomb.jsonl.zst:101: a line of more than 256 MB" in ended.stderr
+    assert len(list(read_corpus(tmp_path / "out"))) == 120
+    assert ended.peak_bytes < 1_500_000_000
+
+
+# ------------------------------------------------------------------ several processes
+
+
+@pytest.fixture(scope="module")
+def big(tmp_path_factory):
+    """A folder with input enough for several processes."""
+    folder = tmp_path_factory.mktemp("big")
+    (folder / "a.jsonl").write_bytes(b"".join(lines(3000, words=500)))
+    (folder / "包.jsonl.gz").write_bytes(gzip.compress(b"".join(lines(2500, 2, words=500)), 1))
+    return folder
+
+
+COMMAND = ("a.jsonl", "包.jsonl.gz", "--workers", "2")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(server, big):
+    """The corpus of one process that nothing disturbs."""
+    ended = server.run("clean", *COMMAND[:2], "--workers", "1", "-o", "expected", cwd=big)
+    assert ended.exit_code == 0, ended.stderr
+    return data_of(big / "expected")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_ended_in_the_middle_it_converges_to_the_same_bytes(server, big, undisturbed, number):
+    out = f"out-{number}"
+    command = server.start("clean", *COMMAND, "-o", out, cwd=big)
+    deadline = time.monotonic() + 60
+    while not list(big.glob(f".work-{out}-*/units/*.jsonl.zst")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+    ended = command.send(number).wait()
+
+    assert ended.exit_code == -number
+    assert "Traceback" not in ended.stderr
+    assert ended.orphans == 0
+    assert not (big / out).exists()
+    again = server.run("clean", *COMMAND, "-o", out, cwd=big)
+    assert again.exit_code == 0, again.stderr
+    assert data_of(big / out) == undisturbed
+
+
+def test_a_worker_that_is_killed_is_told(server, big, undisturbed):
+    command = server.start("clean", *COMMAND, "-o", "killed", cwd=big)
+    deadline = time.monotonic() + 60
+    while not (workers := _children(command.pid)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(workers[0], signal.SIGKILL)
+
+    ended = command.wait()
+
+    assert refused(ended, 1, "killed by the system", "--workers 1")
+    assert ended.orphans == 0
+
+
+def test_shards_at_once_and_then_the_rest(server, big, undisturbed):
+    shards = [
+        server.start("clean", *COMMAND[:2], "-o", "sharded", "--shard", f"{number}/2", cwd=big)
+        for number in (1, 2)
+    ]
+    for command in shards:
+        ended = command.wait()
+        assert ended.exit_code == 0, ended.stderr
+
+    ended = server.run("clean", *COMMAND[:2], "-o", "sharded", "--workers", "1", cwd=big)
+
+    assert ended.exit_code == 0, ended.stderr
+    assert data_of(big / "sharded") == undisturbed
+    assert not leftovers(big)
+
+
+@pytest.mark.parametrize("words", ["0/2", "3/2", "1", "a/b", "1/0"])
+def test_a_shard_is_i_of_n(llmctl, fresh, words):
+    result = llmctl("clean", "docs.jsonl", "-o", "out", "--shard", words)
+
+    assert result.exit_code == 2
+    assert f"--shard {words}: expected I/N" in result.stderr
+
+
+def test_out_of_time_it_goes_on_later(server, big, undisturbed):
+    ended = server.run("clean", *COMMAND, "-o", "slow", "--max-seconds", "1", cwd=big)
+    assert refused(ended, TRY_AGAIN, "--max-seconds 1")
+
+    again = server.run("clean", *COMMAND, "-o", "slow", cwd=big)
+
+    assert again.exit_code == 0, again.stderr
+    assert data_of(big / "slow") == undisturbed
+
+
+def _children(pid):
+    """The worker processes of a command."""
+
+    def read(path):
+        try:
+            return Path(path).read_text()
+        except OSError:
+            return ""
+
+    children = read(f"/proc/{pid}/task/{pid}/children").split()
+    return [int(child) for child in children if "worker_pool" in read(f"/proc/{child}/cmdline")]
