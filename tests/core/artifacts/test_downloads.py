@@ -106,7 +106,7 @@ def test_no_name_leaves_the_cache():
 
 def test_an_address_is_an_input(server, tmp_path):
     addresses = [f"{server.url}/a.jsonl", f"{server.url}/", f"{server.url}/page"]
-    with pytest.raises(MissingInputError, match="a.jsonl: not downloaded yet"):
+    with pytest.raises(MissingInputError, match=r"a\.jsonl: not downloaded yet"):
         resolve_sources(addresses, tmp_path)
 
     named, nameless, page = resolve_sources(addresses, tmp_path, progress=Progress())
