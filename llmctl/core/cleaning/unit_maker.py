@@ -8,29 +8,22 @@ mix) is decided later, on the fingerprints and the index of all units.
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from llmctl.core import atomic
 from llmctl.core.artifacts.corpus import read_corpus_file
 from llmctl.core.artifacts.corpus_tally import CorpusTally
 from llmctl.core.artifacts.documents import Document, Unreadable, json_bytes, to_line
-from llmctl.core.artifacts.sources import Source
-from llmctl.core.artifacts.stretches import Stretch, read_piece, read_stretch
 from llmctl.core.clean_plan import CleanPlan
 from llmctl.core.cleaning.decontamination import RULE as CONTAMINATED
 from llmctl.core.cleaning.decontamination import decontaminate
 from llmctl.core.cleaning.fingerprinting import unit_of
-from llmctl.core.cleaning.mixing import draw
 from llmctl.core.cleaning.unit_files import UnitFiles, UnitIndex, write_records
+from llmctl.core.cleaning.unit_jobs import UnitJob, UnitSetting, drawn, read_unit
 from llmctl.core.cleaning.worker_pool import Advance, Done
-from llmctl.core.text.contamination import EvaluationIndex
 from llmctl.core.text.fingerprints import Fingerprinter
 from llmctl.core.text.language import detect
 from llmctl.core.text.privacy import find_private, replace_private
@@ -42,45 +35,6 @@ PRIVATE = "private"
 SAMPLE_SEED = 0
 
 _REPORT_EVERY = 32
-
-
-@dataclass(frozen=True, slots=True)
-class UnitJob:
-    """One unit to make.
-
-    Attributes:
-        name: Of its files.
-        stretches: What to read, in order.
-        num_bytes: How much that is, as it lies in the files.
-        piece: The stretch is the whole of this file, unpacked from its source; it is removed
-            once the unit is made.
-        earlier: Instead of stretches, a file of an earlier corpus.
-    """
-
-    name: str
-    stretches: tuple[Stretch, ...] = ()
-    num_bytes: int = 0
-    piece: Path | None = None
-    earlier: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class UnitSetting:
-    """What every worker knows.
-
-    Attributes:
-        plan: The recipe's section.
-        sources: The inputs, which stretches name by their number.
-        directory: Where the units lie.
-        evaluation: What evaluation data to look for.
-        sample_below: Only documents whose draw is lower are cleaned; None: all.
-    """
-
-    plan: CleanPlan
-    sources: Sequence[Source]
-    directory: Path
-    evaluation: EvaluationIndex | None = None
-    sample_below: int | None = None
 
 
 class UnitMaker:
@@ -101,7 +55,7 @@ class UnitMaker:
         files = UnitFiles(self._setting.directory, job.name)
         if files.is_finished:
             advance(Done(job.num_bytes))
-            _remove(job.piece)
+            job.remove_piece()
             return
         with atomic.storage_errors(files.directory):
             unit = _Unit(self._plan)
@@ -111,7 +65,7 @@ class UnitMaker:
                 lines = _earlier(job.earlier, unit, advance)
             finished = unit.finishing(lines, files)
             write_records(files.records, finished)
-            _remove(job.piece)
+            job.remove_piece()
 
     def _lines(self, job: UnitJob, unit: _Unit, advance: Advance) -> Iterator[bytes]:
         num_documents = num_bytes = 0
@@ -133,8 +87,8 @@ class UnitMaker:
 
     def _items(self, job: UnitJob, advance: Advance) -> Iterator[tuple[str, Document | Unreadable]]:
         below = self._setting.sample_below
-        for source, item in _read(job, self._setting.sources, advance):
-            if below is None or _drawn(item) <= below:
+        for source, item in read_unit(job, self._setting.sources, advance):
+            if below is None or drawn(item) <= below:
                 yield source, item
 
     def _examined(self, document: Document, unit: _Unit) -> bytes:
@@ -245,44 +199,3 @@ def _earlier(path: Path, unit: _Unit, advance: Advance) -> Iterator[bytes]:
         advance(Done(documents=1))
     advance(Done(path.stat().st_size))
     yield from ()
-
-
-def _read(
-    job: UnitJob, sources: Sequence[Source], advance: Advance
-) -> Iterator[tuple[str, Document | Unreadable]]:
-    """Yield what a unit is made of, each with the name of its source."""
-    for stretch in job.stretches:
-        source = sources[stretch.source_index]
-        if job.piece is None:
-            items = read_stretch(source, stretch, lambda count: advance(Done(count)))
-        else:
-            items = read_piece(source, job.piece, stretch.first_number)
-        for item in items:
-            yield source.name, item
-    if job.piece is not None:
-        advance(Done(job.num_bytes))
-
-
-def _remove(piece: Path | None) -> None:
-    if piece is not None:
-        piece.unlink(missing_ok=True)
-
-
-def _drawn(item: Document | Unreadable) -> int:
-    return draw(SAMPLE_SEED, item.place if isinstance(item, Unreadable) else item.id)
-
-
-class DrawCollector:
-    """Finds the lowest draws of a unit's documents, for a sample of the whole input."""
-
-    def __init__(self, sources: Sequence[Source], num_wanted: int) -> None:
-        self._sources = sources
-        self._num_wanted = num_wanted
-
-    def __call__(self, job: UnitJob, advance: Advance) -> tuple[NDArray[np.uint64], int]:
-        """Return the lowest draws of the unit's documents, and how many documents it has."""
-        if job.earlier is not None:
-            return np.empty(0, np.uint64), 0
-        draws = array("Q", (_drawn(item) for _, item in _read(job, self._sources, advance)))
-        _remove(job.piece)
-        return np.sort(np.array(draws, np.uint64))[: self._num_wanted], len(draws)

@@ -14,7 +14,7 @@ from pathlib import Path
 from llmctl.core import atomic
 from llmctl.core.artifacts.sources import Source
 from llmctl.core.artifacts.stretches import Stretch, is_unpacked_first, stretches, unpack_pieces
-from llmctl.core.cleaning.unit_maker import UnitJob
+from llmctl.core.cleaning.unit_jobs import UnitJob
 
 UNIT_BYTES = 4_000_000
 UNIT_SOURCES = 1000

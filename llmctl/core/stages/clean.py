@@ -34,7 +34,7 @@ from llmctl.core.cleaning.fingerprinting import EarlierCorpus
 from llmctl.core.cleaning.job_runner import JobRunner
 from llmctl.core.cleaning.mixing import CHARACTERS_RULE, WEIGHT_RULE, Mixer, Sampler
 from llmctl.core.cleaning.unit_files import UnitFiles, UnitIndex
-from llmctl.core.cleaning.unit_maker import DrawCollector, UnitJob, UnitMaker, UnitSetting
+from llmctl.core.cleaning.unit_jobs import DrawCollector, UnitJob, UnitSetting, unit_maker
 from llmctl.core.cleaning.unit_planner import UNIT_BYTES, UnitPlanner
 from llmctl.core.cleaning.unit_writer import PartAccount, PartFiles, PartWriter
 from llmctl.core.errors import DataError
@@ -160,7 +160,7 @@ class _Work:
                 yield job
 
         num_bytes = self._num_bytes + sum(path.stat().st_size for _, path in self._earlier_files())
-        for _ in runner.run("clean", num_bytes, jobs(), UnitMaker, setting):
+        for _ in runner.run("clean", num_bytes, jobs(), unit_maker, setting):
             pass
         if is_new:
             self._refuse_changed()
