@@ -86,7 +86,7 @@ def test_everything_readable_beside_damage_is_kept(server, tmp_path):
     whole = b"".join(lines(150))
     (folder / "good.jsonl").write_bytes(whole)
     (folder / "cut.jsonl.gz").write_bytes(gzip.compress(b"".join(lines(50, seed=2)))[:-9])
-    (folder / "zeros.txt").write_bytes(SOUND.format("\x001\x00").encode())
+    (folder / "zeros.txt").write_bytes((SOUND.format("\x001\x00") + " A." * 200).encode())
     (folder / "中文.txt").write_bytes("春天来了，河边的柳树发了芽。".encode("gb18030"))
     surrogates = json.dumps({"text": "half \ud800 a pair, and a whole \ud83d\ude00 one, so it is."})
     (folder / "half.jsonl").write_text(surrogates, encoding="utf-8")
@@ -99,7 +99,7 @@ def test_everything_readable_beside_damage_is_kept(server, tmp_path):
     assert "1 of 204 documents (0.49%) cannot be read" in ended.stderr
     texts = {item.id: item.text for item in read_corpus(tmp_path / "out")}
     assert len(texts) == 203
-    assert texts["数据/zeros.txt"] == SOUND.format(1)
+    assert texts["数据/zeros.txt"] == SOUND.format(1) + " A." * 200
     assert texts["数据/中文.txt"] == "春天来了，河边的柳树发了芽。"
     assert texts["数据/half.jsonl:1"] == "half \ufffd a pair, and a whole 😀 one, so it is."
 
