@@ -85,7 +85,7 @@ def test_everything_readable_beside_damage_is_kept(server, tmp_path):
     folder.mkdir()
     whole = b"".join(lines(150))
     (folder / "good.jsonl").write_bytes(whole)
-    (folder / "cut.jsonl.gz").write_bytes(gzip.compress(b"".join(lines(50, seed=2)))[:-9])
+    (folder / "cut.jsonl.gz").write_bytes(gzip.compress(b"".join(lines(50, seed=2)), mtime=0)[:-9])
     (folder / "zeros.txt").write_bytes((SOUND.format("\x001\x00") + " A." * 200).encode())
     (folder / "中文.txt").write_bytes("春天来了，河边的柳树发了芽。".encode("gb18030"))
     surrogates = json.dumps({"text": "half \ud800 a pair, and a whole \ud83d\ude00 one, so it is."})
@@ -128,7 +128,9 @@ def big(tmp_path_factory):
     """A folder with input enough for several processes."""
     folder = tmp_path_factory.mktemp("big")
     (folder / "a.jsonl").write_bytes(b"".join(lines(3000, words=500)))
-    (folder / "包.jsonl.gz").write_bytes(gzip.compress(b"".join(lines(2500, 2, words=500)), 1))
+    (folder / "包.jsonl.gz").write_bytes(
+        gzip.compress(b"".join(lines(2500, 2, words=500)), 1, mtime=0)
+    )
     return folder
 
 

@@ -207,7 +207,7 @@ def reader(tmp_path, monkeypatch):
     (tmp_path / "stories/tales.jsonl").write_text(json_lines(texts[3:60]), encoding="utf-8")
     (tmp_path / "letters/一.md").write_text(texts[60] + texts[62], encoding="utf-8")
     poems = json_lines([*texts[63:], texts[63]])
-    (tmp_path / "poems.jsonl.gz").write_bytes(gzip.compress(poems.encode()))
+    (tmp_path / "poems.jsonl.gz").write_bytes(gzip.compress(poems.encode(), mtime=0))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LLMCTL_RUNS", raising=False)
     return tmp_path

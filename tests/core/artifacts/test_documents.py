@@ -184,7 +184,7 @@ def test_one_line_of_another_encoding_stays_unreadable():
 
 @pytest.mark.parametrize("kind", ["text", None])
 def test_packed_text_cut_off_is_unreadable_as_a_whole(kind):
-    content = gzip.compress(ROWS.replace(b"{", b"("))
+    content = gzip.compress(ROWS.replace(b"{", b"("), mtime=0)
 
     assert texts(read(content[:-100], kind, ".gz")) == []
     assert len(marks(read(content[:-100], kind, ".gz"))) == 1

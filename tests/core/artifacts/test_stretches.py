@@ -104,7 +104,7 @@ def test_stretches_and_pieces_are_the_whole(tmp_path, lines, is_marked, ends, ma
 
     assert found == whole(source)
     assert num_read == len(content)
-    packed = file_source(tmp_path, "b.jsonl.gz", gzip.compress(content))
+    packed = file_source(tmp_path, "b.jsonl.gz", gzip.compress(content, mtime=0))
     assert in_pieces(packed, tmp_path / "pieces", max_bytes) == whole(packed)
 
 
@@ -199,7 +199,7 @@ def test_an_endless_line_does_not_fill_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(streams, "MAX_LINE_BYTES", 1000)
     monkeypatch.setattr(streams, "_READ_BYTES", 100)
     rows = b'{"text": "a"}\n' + b"x" * 10**7 + b'\n{"text": "b"}\n'
-    source = file_source(tmp_path, "a.jsonl.gz", gzip.compress(rows))
+    source = file_source(tmp_path, "a.jsonl.gz", gzip.compress(rows, mtime=0))
 
     found = in_pieces(source, tmp_path / "pieces", 10**6)
 

@@ -59,7 +59,7 @@ def test_an_html_file():
 
     assert (found.id, found.meta) == ("in", {"title": "春晓 - 诗", "encoding": "gb18030"})
     assert PARAGRAPHS[0] in found.text
-    assert read(gzip.compress(content), compression=".gz") == [found]
+    assert read(gzip.compress(content, mtime=0), compression=".gz") == [found]
     assert read(PAGE.encode("gbk"), charset="gbk") == [found]
     assert read(b"") == []
 
@@ -76,7 +76,7 @@ def test_pages_that_cannot_be_read(monkeypatch):
 
     assert read(b"x" * 21) == [Unreadable("in", "a page of more than 0 MB")]
     assert read(b"<p>\xff\xfd\xff") == [Unreadable("in", "in no encoding that can be told")]
-    assert read(gzip.compress(PAGE.encode())[:-9][:50], compression=".gz")[0].reason == (
+    assert read(gzip.compress(PAGE.encode(), mtime=0)[:-9][:50], compression=".gz")[0].reason == (
         "the .gz data is cut off"
     )
 
@@ -181,7 +181,9 @@ RECORDS = [
     record("response", response(b"\x89PNG", "image/png"), 3),
     record("response", response(SMALL.encode(), status="404 Not Found"), 4),
     record("conversion", "天地玄黄\n".encode(), 5, "text/plain"),
-    record("response", response(gzip.compress(SMALL.encode()), Content_Encoding="gzip"), 6),
+    record(
+        "response", response(gzip.compress(SMALL.encode(), mtime=0), Content_Encoding="gzip"), 6
+    ),
     record("response", response(b"zz", Transfer_Encoding="c"), 7),
     record("response", b"\xff no HTTP at all", 8),
     record("response", response("天地".encode("gbk"), "text/plain; charset=gbk"), 9),
@@ -257,7 +259,7 @@ def test_no_cut_is_passed_over(pack, compression):
 
 
 def test_an_archive_gzipped_as_a_whole_is_one_stretch(tmp_path):
-    (tmp_path / "a.warc.gz").write_bytes(gzip.compress(b"".join(RECORDS)))
+    (tmp_path / "a.warc.gz").write_bytes(gzip.compress(b"".join(RECORDS), mtime=0))
     [source] = resolve_sources(["a.warc.gz"], tmp_path)
 
     assert stretches(source, 0, 1) == [Stretch(0, 0, None, 1)]
@@ -275,7 +277,7 @@ def test_what_is_no_archive():
 def test_a_page_of_an_archive_may_be_too_large(monkeypatch):
     monkeypatch.setattr(web_archives, "MAX_PAGE_BYTES", 1000)
     monkeypatch.setattr(http_payloads, "MAX_PAGE_BYTES", 1000)
-    packed = gzip.compress(bytes(100_000))
+    packed = gzip.compress(bytes(100_000), mtime=0)
     content = record("response", response(packed, Content_Encoding="gzip"), 1)
     content += record("conversion", b"x" * 1001, 2, "text/plain") + RECORDS[10]
 
@@ -307,13 +309,13 @@ CONTENT = SMALL.encode()
     [
         (CONTENT, None, None),
         (CONTENT, "chunked", "gzip"),  # headers of what was decoded already
-        (gzip.compress(CONTENT), None, "gzip"),
-        (gzip.compress(CONTENT), None, "GZIP"),
+        (gzip.compress(CONTENT, mtime=0), None, "gzip"),
+        (gzip.compress(CONTENT, mtime=0), None, "GZIP"),
         (zlib.compress(CONTENT), None, "deflate"),
         (zlib.compress(CONTENT)[2:-4], None, "deflate"),
         (brotli.compress(CONTENT), None, "br"),
         (CONTENT, None, "br"),
-        (brotli.compress(gzip.compress(CONTENT)), None, "gzip, br"),
+        (brotli.compress(gzip.compress(CONTENT, mtime=0)), None, "gzip, br"),
         (
             b"5\r\n<html\r\n%x;a=b\r\n%b\r\n0\r\n\r\n" % (len(CONTENT) - 5, CONTENT[5:]),
             "chunked",
@@ -327,7 +329,7 @@ def test_bodies(body, transfer, encoding):
 
 def test_a_body_that_is_cut_off():
     with pytest.raises(DamagedStream, match=r"the \.gz data is cut off"):
-        payload(gzip.compress(CONTENT)[:-9], None, "gzip")
+        payload(gzip.compress(CONTENT, mtime=0)[:-9], None, "gzip")
 
 
 def test_a_stretch_of_an_archive_begins_with_a_record(tmp_path):

@@ -112,7 +112,7 @@ def test_each_row_is_the_answer_to_its_prompt(answer, completer, out):
 
 def test_a_text_file_has_a_prompt_a_line(answer, completer, out, tmp_path):
     path = tmp_path / "prompts.txt.gz"
-    path.write_bytes(gzip.compress("The world is\r\n\r\n世界".encode()))
+    path.write_bytes(gzip.compress("The world is\r\n\r\n世界".encode(), mtime=0))
 
     assert answer([], source=PromptSource(str(path))).num_answered == 2
 
@@ -416,7 +416,7 @@ def test_prompts_that_are_not_there_make_no_output(answer, out, tmp_path):
 
 def test_prompts_that_break_off_are_answered_so_far(answer, out, tmp_path):
     path = tmp_path / "prompts.txt.gz"
-    path.write_bytes(gzip.compress("世界\na\n".encode())[:-3])
+    path.write_bytes(gzip.compress("世界\na\n".encode(), mtime=0)[:-3])
 
     for resume in (False, True):
         with pytest.raises(DataError, match="cannot be read beyond line 2"):
