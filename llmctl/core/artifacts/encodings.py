@@ -247,6 +247,8 @@ def _fits_wide(sample: bytes, unit: int, codec: str) -> bool:
         likely = zeros == 1 and low_zeros < _MIN_ZERO_SHARE
     elif zeros >= _MIN_ZERO_SHARE * 2:
         likely = low_zeros < zeros / 8
+    elif low_zeros >= _MIN_ZERO_SHARE * 2:
+        likely = False  # letters of ASCII in the other byte order, which look like ideographs
     else:
         # East Asian text has few zeros, but in one byte of two little else than 0x30 and
         # 0x4E to 0x9F, 0xAC to 0xD7 or 0xFF, and any control character in the other.

@@ -23,6 +23,8 @@ from llmctl.core.artifacts.encodings import (
 POEM = "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。\n"
 FRENCH = "Voilà un été très chaud, où l'on préfère être à la plage : ça va, garçon !\n"
 GERMAN = "Über die Größe der schönen Häuser läßt sich streiten; wir können das nicht ändern.\n"
+# Letters whose codes are the first bytes of ideographs, and hardly anything else.
+ENGLISH = "we went over the river to the town and nobody saw us there until we were home again\n"
 CZECH = (
     "Všichni lidé rodí se svobodní a sobě rovní co do důstojnosti a práv. Jsou nadáni rozumem a "
     "svědomím a mají spolu jednat v duchu bratrství.\n"
@@ -58,7 +60,7 @@ def test_encodings_from_before_unicode(text, encoding, codec):
     assert decode(text.encode(encoding)) == (text, Encoding(codec, guessed=True))
 
 
-@pytest.mark.parametrize("text", [POEM, FRENCH, JAPANESE, KOREAN, "plain\n", POEM * 5000])
+@pytest.mark.parametrize("text", [POEM, FRENCH, JAPANESE, KOREAN, ENGLISH, "plain\n", POEM * 5000])
 @pytest.mark.parametrize("order", ["le", "be"])
 @pytest.mark.parametrize("unit", ["utf-16", "utf-32"])
 def test_wide_encodings_without_a_mark(text, unit, order):
