@@ -15,7 +15,7 @@ from typing import Any
 from llmctl.core.artifacts import streams
 from llmctl.core.artifacts.documents import Document, Unreadable
 from llmctl.core.artifacts.encodings import Encoding, UndecodableError, decoded_chunks
-from llmctl.core.artifacts.json_lines import writable
+from llmctl.core.artifacts.json_lines import bounded, writable
 from llmctl.core.artifacts.records import document_of
 from llmctl.core.artifacts.streams import DamagedStream
 
@@ -110,7 +110,7 @@ class _Text:
         self.position = 0
         self._pieces = pieces
         self._ended = False
-        self._decoder = json.JSONDecoder()
+        self._decoder = json.JSONDecoder(parse_int=bounded)
 
     @property
     def at_end(self) -> bool:

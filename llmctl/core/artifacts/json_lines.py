@@ -68,6 +68,8 @@ def _guessed(
 def parsed(line: bytes) -> Any:
     """Return the JSON value of a line; what UTF-8 cannot hold becomes U+FFFD, NaN null.
 
+    A whole number beyond 64 bits becomes a float, one beyond these null.
+
     Raises:
         ValueError: It is none.
     """
@@ -77,13 +79,23 @@ def parsed(line: bytes) -> Any:
         pass
     # orjson refuses lone surrogates and NaN, which Python's own writer produces.
     try:
-        return writable(json.loads(line.decode("utf-8")))
+        return writable(json.loads(line.decode("utf-8"), parse_int=bounded))
     except UnicodeDecodeError as error:
         raise ValueError(not_utf8(error)) from None
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg}, column {error.colno}") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def bounded(digits: str) -> int | float | None:
+    """Return a whole number as orjson reads and writes it; null where it has none for it."""
+    if len(digits) < 19:
+        return int(digits)
+    value = float(digits)
+    if abs(value) == float("inf"):
+        return None
+    return int(digits) if -(2**63) <= int(digits) < 2**64 else value
 
 
 def writable(value: Any) -> Any:
