@@ -304,6 +304,10 @@ def _matching(name: str, base: Path) -> list[Source]:
 def _file(name: str, path: Path) -> Source:
     if format_of(path.name) is None:
         raise RecipeError(f"{name}: a file of unknown kind; known are {KNOWN_KINDS}")
+    if not path.is_file():  # it is read more than once
+        raise MissingInputError(
+            f"{name}: a pipe or a device, no file; give its content on standard input, as `-`"
+        )
     return Source(printable(name), "file", path)
 
 
