@@ -51,7 +51,12 @@ class Stretch:
     first_number: int
 
 
-def stretches(source: Source, source_index: int, max_bytes: int) -> list[Stretch]:
+def stretches(
+    source: Source,
+    source_index: int,
+    max_bytes: int,
+    between: Callable[[], object] = lambda: None,
+) -> list[Stretch]:
     """Divide a source.
 
     Args:
@@ -59,6 +64,7 @@ def stretches(source: Source, source_index: int, max_bytes: int) -> list[Stretch
         source_index: Stands in every stretch.
         max_bytes: What a stretch should not exceed much; a line, a row group and a record are
             never divided.
+        between: Called now and then while a file is looked through; may raise to end early.
 
     Raises:
         MissingInputError: The file has gone, or what reads its kind is not installed.
@@ -77,7 +83,7 @@ def stretches(source: Source, source_index: int, max_bytes: int) -> list[Stretch
             if not all(_begins_as_packed(handle, place, compression) for place, _ in begins):
                 return whole
         elif kind == "jsonl" and not compression and not _encoding(source).is_wide:
-            begins = _line_begins(handle, max_bytes)
+            begins = _line_begins(handle, max_bytes, between)
         else:
             return whole
     ends = [place for place, _ in begins[1:]]
@@ -321,11 +327,14 @@ def _groups_together(handle: IO[bytes], max_bytes: int) -> list[tuple[int, int]]
     return begins
 
 
-def _line_begins(handle: IO[bytes], max_bytes: int) -> list[tuple[int, int]]:
+def _line_begins(
+    handle: IO[bytes], max_bytes: int, between: Callable[[], object]
+) -> list[tuple[int, int]]:
     """Return (byte, its line's number) where each stretch begins."""
     begins = [(0, 1)]
     place, number, wanted = 0, 1, max_bytes
     while block := handle.read(_BLOCK_BYTES):
+        between()
         counted = 0
         while (end := block.find(b"\n", max(wanted - 1 - place, counted))) >= 0:
             number += block.count(b"\n", counted, end + 1)

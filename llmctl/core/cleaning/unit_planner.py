@@ -8,7 +8,7 @@ pieces, which the workers then clean.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from llmctl.core import atomic
@@ -27,11 +27,18 @@ class UnitPlanner:
     Args:
         sources: The inputs.
         pieces: Where packed sources are unpacked to.
+        between: Called while a source is looked through, and may raise to end early.
     """
 
-    def __init__(self, sources: Sequence[Source], pieces: Path) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        pieces: Path,
+        between: Callable[[], object] = lambda: None,
+    ) -> None:
         self._sources = sources
         self._pieces = pieces
+        self._between = between
 
     def jobs(self) -> Iterator[UnitJob]:
         """Yield a job for each unit; pieces are unpacked as they are asked for."""
@@ -50,7 +57,7 @@ class UnitPlanner:
             elif _is_large(group[0]) and is_unpacked_first(group[0]):
                 yield from self._pieces_of(prefix, first, group[0])
             else:
-                yield from _parts_of(prefix, first, group[0])
+                yield from self._parts_of(prefix, first, group[0])
 
     def _groups(self) -> Iterator[tuple[int, list[Source]]]:
         """Yield runs of sources, each with the number of its first one."""
@@ -76,6 +83,7 @@ class UnitPlanner:
         def count(more: int) -> None:
             nonlocal num_bytes
             num_bytes += more
+            self._between()
 
         pieces = unpack_pieces(source, folder, UNIT_BYTES, count)
         for part, (piece, first_number) in enumerate(pieces):
@@ -83,15 +91,14 @@ class UnitPlanner:
             yield UnitJob(f"{prefix}-{part:06d}", (stretch,), num_bytes, piece=piece)
             num_bytes = 0
 
+    def _parts_of(self, prefix: str, index: int, source: Source) -> Iterator[UnitJob]:
+        found = stretches(source, index, UNIT_BYTES, self._between)
+        size = source.size_bytes or 0
+        for part, stretch in enumerate(found):
+            share = size * (part + 1) // len(found) - size * part // len(found)
+            yield UnitJob(f"{prefix}-{part:06d}", (stretch,), share)
+
 
 def _is_large(source: Source) -> bool:
     """Tell whether a packed source may hold more than a unit."""
     return (source.size_bytes or 0) * _USUAL_RATIO > UNIT_BYTES
-
-
-def _parts_of(prefix: str, index: int, source: Source) -> Iterator[UnitJob]:
-    found = stretches(source, index, UNIT_BYTES)
-    size = source.size_bytes or 0
-    for part, stretch in enumerate(found):
-        share = size * (part + 1) // len(found) - size * part // len(found)
-        yield UnitJob(f"{prefix}-{part:06d}", (stretch,), share)

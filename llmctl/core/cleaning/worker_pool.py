@@ -118,11 +118,13 @@ class WorkerPool:
         waiting = iter(jobs)
         is_over = False
         while True:
-            while not is_over and (worker := self._idle()) is not None:
+            while not is_over and self._num_busy < self._num_workers:
                 try:
-                    worker.give(next(waiting), task)
+                    job = next(waiting)
                 except StopIteration:
                     is_over = True
+                else:
+                    self._idle().give(job, task)
             busy = [worker for worker in self._workers if worker.is_busy]
             if not busy:
                 return
@@ -133,14 +135,16 @@ class WorkerPool:
                 if worker.connection in ready:
                     yield from worker.answer(advance)
 
-    def _idle(self) -> _Worker | None:
+    @property
+    def _num_busy(self) -> int:
+        return sum(worker.is_busy for worker in self._workers)
+
+    def _idle(self) -> _Worker:
         for worker in self._workers:
             if not worker.is_busy:
                 return worker
-        if len(self._workers) < self._num_workers:
-            self._workers.append(_Worker())
-            return self._workers[-1]
-        return None
+        self._workers.append(_Worker())
+        return self._workers[-1]
 
 
 class _Worker:
