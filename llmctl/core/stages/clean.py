@@ -49,6 +49,10 @@ MEANT_TO_DROP = frozenset({WEIGHT_RULE, CHARACTERS_RULE, "languages"})
 _PLACES_SHOWN = 3
 
 
+class _RefusedError(DataError):
+    """For these inputs and this plan it is final: nothing that was made can be of use."""
+
+
 def clean(
     plan: CleanPlan,
     sources: Sequence[Source],
@@ -82,8 +86,12 @@ def clean(
     ):
         workspace.refuse_shards()
         names = work.make_units()
-        work.refuse_unreadable(names)
-        tally = work.write_corpus(work.decide(names))
+        try:
+            work.refuse_unreadable(names)
+            tally = work.write_corpus(work.decide(names))
+        except _RefusedError:
+            atomic.remove_tree(workspace.path)
+            raise
     return workspace.publish(_counts(tally))
 
 
@@ -177,7 +185,7 @@ class _Work:
     def _all_jobs(self, pieces: Path) -> Iterator[UnitJob]:
         for name, path in self._earlier_files():
             yield UnitJob(name, num_bytes=path.stat().st_size, earlier=path)
-        yield from UnitPlanner(self._sources, pieces).jobs()
+        yield from UnitPlanner(self._sources, pieces, self._progress.check).jobs()
 
     def _earlier_files(self) -> Iterator[tuple[str, Path]]:
         """Yield the files of earlier corpora, each with the name of its unit."""
@@ -222,16 +230,16 @@ class _Work:
         if num_records == 0:
             listed = ", ".join(source.name for source in self._sources[:_PLACES_SHOWN])
             more = ", …" if len(self._sources) > _PLACES_SHOWN else ""
-            raise DataError(f"the input is empty: no document in {listed}{more}")
+            raise _RefusedError(f"the input is empty: no document in {listed}{more}")
         if num_unreadable == 0:
             return
         shown = "\n  ".join([*places[:_PLACES_SHOWN], *["…"] * (len(places) > _PLACES_SHOWN)])
         if num_unreadable == num_records:
-            raise DataError(f"nothing can be read of {num_records} documents:\n  {shown}")
+            raise _RefusedError(f"nothing can be read of {num_records} documents:\n  {shown}")
         share = num_unreadable / num_records
         found = f"{num_unreadable} of {num_records} documents ({share:.2%}) cannot be read"
         if share > self._plan.max_unreadable:
-            raise DataError(
+            raise _RefusedError(
                 f"{found}, more than clean.max_unreadable = {self._plan.max_unreadable:g} allows:"
                 f"\n  {shown}\nmend them, or raise clean.max_unreadable; nothing was published"
             )
@@ -290,7 +298,7 @@ class _Work:
         """Warn where one rule dropped much of a language or a source, or refuse it."""
         if not tally.all.kept:
             dropped = ", ".join(f"{rule} {count}" for rule, count in tally.all.by_rule())
-            raise DataError(
+            raise _RefusedError(
                 f"no document is left: all {tally.all.total} were dropped ({dropped}); "
                 "loosen these rules of `clean`, or give it other inputs"
             )
@@ -304,7 +312,7 @@ class _Work:
         shown = [f"{rule} dropped {', '.join(where)}" for rule, where in lines.items()]
         if bound is not None and shown:
             listed = "\n  ".join(shown)
-            raise DataError(
+            raise _RefusedError(
                 f"more than clean.max_drop = {bound:g} allows:\n  {listed}\nloosen the rule, or "
                 "raise clean.max_drop; nothing was published"
             )
