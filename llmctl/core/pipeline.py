@@ -24,7 +24,7 @@ from llmctl.core.artifacts.sources import Source, resolve_sources
 from llmctl.core.clean_plan import CleanSettings, PreparedShard, Shard
 from llmctl.core.cleaning.inputs import clean_inputs
 from llmctl.core.errors import DataError, LlmctlError, MissingInputError, RecipeError, UsageError
-from llmctl.core.lock import exclusive
+from llmctl.core.lock import exclusive, shared
 from llmctl.core.manifest import (
     DigestCache,
     Identity,
@@ -257,23 +257,25 @@ class Run:
         """Make the units of one shard of `clean`, beside other processes that make theirs.
 
         Raises:
-            BusyError: Another process makes this shard.
+            BusyError: Another process makes this shard, or works on the run.
             LlmctlError: Whatever the stage ends with.
         """
         from llmctl.core.stages.clean import clean_shard
 
-        if self.state("clean").status == "up to date":
-            return PreparedShard(self.artifact("clean"), 0)
-        space = Workspace(self.artifact("clean"), self.identity("clean"), is_shared=True)
-        self.cache.save()
-        return clean_shard(
-            self.recipe.clean,
-            self.sources,
-            space,
-            shard,
-            settings=self._clean_settings(),
-            progress=self.progress,
-        )
+        stop = self.progress.stop
+        with shared(self.directory.lock, wait_seconds=self.settings.wait_seconds, stop=stop):
+            if self.state("clean").status == "up to date":
+                return PreparedShard(self.artifact("clean"), 0)
+            space = Workspace(self.artifact("clean"), self.identity("clean"), is_shared=True)
+            self.cache.save()
+            return clean_shard(
+                self.recipe.clean,
+                self.sources,
+                space,
+                shard,
+                settings=self._clean_settings(),
+                progress=self.progress,
+            )
 
     def _clean_settings(self) -> CleanSettings:
         return CleanSettings(self.settings.workers, self.loaded.inputs_directory)

@@ -10,7 +10,7 @@ from llmctl.core.artifacts.sources import Source, printable, resolve_sources
 from llmctl.core.clean_plan import CleanPlan, CleanSettings, PreparedShard, Shard
 from llmctl.core.cleaning.inputs import clean_inputs
 from llmctl.core.errors import OutputError
-from llmctl.core.lock import exclusive
+from llmctl.core.lock import exclusive, shared
 from llmctl.core.manifest import (
     DigestCache,
     Identity,
@@ -53,18 +53,19 @@ def prepare_shard(
     """Make the units of one shard of what `clean_files` cleans.
 
     Raises:
-        BusyError: Another process makes this shard.
+        BusyError: Another process makes this shard, or the whole.
         LlmctlError: Whatever the stage ends with.
     """
     from llmctl.core.stages.clean import clean_shard
 
     sources, identity = _cleaning(plan, out, progress)
-    found = read_manifest(out)
-    if found is not None and found.key == identity.key:
-        return PreparedShard(out, 0)
-    space = Workspace(out, identity, is_shared=True)
     cleaning = CleanSettings(settings.workers)
-    return clean_shard(plan, sources, space, shard, settings=cleaning, progress=progress)
+    with shared(_hidden(out, "lock"), wait_seconds=settings.wait_seconds, stop=progress.stop):
+        found = read_manifest(out)
+        if found is not None and found.key == identity.key:
+            return PreparedShard(out, 0)
+        space = Workspace(out, identity, is_shared=True)
+        return clean_shard(plan, sources, space, shard, settings=cleaning, progress=progress)
 
 
 def _cleaning(plan: CleanPlan, out: Path, progress: Progress) -> tuple[list[Source], Identity]:

@@ -258,10 +258,11 @@ def _resolve(name: str, base: Path, progress: Progress | None) -> list[Source]:
     if name.startswith("builtin:"):
         raise RecipeError(f"{name}: inputs of {scheme}: are not supported; there are {SUPPORTED}")
     path = base / user_path(name)
-    if path.is_dir():
-        return _in_directory(name, path)
-    if path.exists():
-        return [_file(name, path)]
+    with missing(path):
+        if path.is_dir():
+            return _in_directory(name, path)
+        if path.exists():
+            return [_file(name, path)]
     if not glob.has_magic(name):
         raise MissingInputError(f"{name}: no such file or directory (looked for {path})")
     return _matching(name, base)
@@ -331,17 +332,16 @@ def _in_directory(name: str, root: Path) -> list[Source]:
 def _walk(folder: Path, *, is_root: bool = False) -> Iterator[Path]:
     """Yield the files below, sorted, without hidden ones, artifacts, and runs with their logs."""
     is_artifact = _is_artifact(folder)
-    if not is_root and (is_artifact or (folder / RESOLVED_NAME).is_file()):
-        return
     with missing(folder):
-        entries = sorted(folder.iterdir(), key=lambda path: path.name)
-    for path in entries:
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            if not path.is_symlink():
-                yield from _walk(path)
-        elif path.is_file() and not (is_artifact and not path.name.startswith("documents-")):
+        if not is_root and (is_artifact or (folder / RESOLVED_NAME).is_file()):
+            return
+        shown = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        entries = [(path, path.is_dir()) for path in sorted(shown, key=lambda path: path.name)]
+        files = {path for path, is_folder in entries if not is_folder and path.is_file()}
+    for path, is_folder in entries:
+        if is_folder and not path.is_symlink():
+            yield from _walk(path)
+        elif path in files and not (is_artifact and not path.name.startswith("documents-")):
             yield path
 
 
