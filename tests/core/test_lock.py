@@ -14,7 +14,7 @@ import time
 import pytest
 
 from llmctl.core.errors import BusyError, Interrupted, OutputError
-from llmctl.core.lock import exclusive, holder
+from llmctl.core.lock import exclusive, holder, shared
 from llmctl.core.stopping import Stop
 
 HOLD = """
@@ -182,3 +182,28 @@ def test_a_place_below_a_file_is_refused(tmp_path):
 
     with pytest.raises(OutputError, match="cannot be created"):
         exclusive(tmp_path / "file" / ".lock").__enter__()
+
+
+def test_several_may_share_it_while_nobody_has_it_alone(path, other):
+    with pytest.raises(BusyError, match=f"in use by process {other.pid} on "):
+        shared(path).__enter__()
+    other.send_signal(signal.SIGKILL)
+    other.wait()
+
+    with shared(path):
+        with shared(path):
+            pass
+        told = f"in use by process {os.getpid()} on "
+        with pytest.raises(BusyError, match=told):
+            exclusive(path).__enter__()
+    with exclusive(path):
+        pass
+
+
+def test_who_shares_it_waits_for_who_has_it_alone(path):
+    first = exclusive(path)
+    first.__enter__()
+    threading.Timer(0.15, lambda: first.__exit__(None, None, None)).start()
+
+    with shared(path, wait_seconds=20):
+        assert holder(path) is not None

@@ -227,6 +227,29 @@ def test_lone_surrogates_and_other_oddities_can_be_written():
     assert from_line(to_line(document), "x") == document
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "json"])
+@pytest.mark.parametrize(
+    ("digits", "expected"),
+    [
+        ("9" * 18, int("9" * 18)),
+        (str(2**64 - 1), 2**64 - 1),
+        (str(2**64), float(2**64)),
+        (str(-(2**63)), -(2**63)),
+        (str(-(2**63) - 1), -float(2**63)),
+        ("1" + "0" * 400, None),
+        ("-1" + "0" * 5000, None),
+    ],
+)
+def test_whole_numbers_are_read_as_they_will_be_read_again(kind, digits, expected):
+    # NaN makes sure that the slow way is gone as well.
+    for other in ("1", "NaN"):
+        [document] = read(f'{{"text": "a", "n": [{digits}], "x": {other}}}'.encode(), kind)
+
+        assert document.meta["n"] == [expected]
+        assert type(document.meta["n"][0]) is type(expected)
+        assert from_line(to_line(document), "x") == document
+
+
 def test_json_bytes_never_fails():
     assert json_bytes(["a\ud800", 2**70]) == b'["a?", 1180591620717411303424]\n'
 

@@ -201,3 +201,10 @@ def test_file_that_fails_while_it_is_read_is_damaged(folder):
 
         with pytest.raises(DataError, match=r"broken\.txt: cannot be read: I/O"):
             list(reader)
+
+
+def test_pipes_and_devices_are_refused(folder):
+    os.mkfifo(folder / "pipe.txt")
+
+    with pytest.raises(MissingInputError, match="a pipe or a device, no file; give its content"):
+        resolve_sources(["pipe.txt"], folder)

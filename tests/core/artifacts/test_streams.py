@@ -1,13 +1,14 @@
 """read_lines: our own files, whole or refused; sniff: compressions by their first bytes."""
 
 import gzip
+import io
 import lzma
 
 import pytest
 import zstandard
 
 from llmctl.core.artifacts import streams
-from llmctl.core.artifacts.streams import lines, read_lines, sniff
+from llmctl.core.artifacts.streams import lines, read_lines, sniff, unpacked
 from llmctl.core.errors import DataError
 
 
@@ -17,6 +18,19 @@ def test_lines_do_not_depend_on_the_chunks(size):
     chunks = [content[start : start + size] for start in range(0, len(content), size)]
 
     assert list(lines(chunks)) == [b"one", b"", b"two", b"three"]
+
+
+@pytest.mark.parametrize(
+    ("compression", "compress"),
+    [(".gz", gzip.compress), (".zst", zstandard.compress), (".xz", lzma.compress)],
+)
+def test_what_unfolds_to_much_comes_a_little_at_a_time(compression, compress):
+    content = bytes(5_000_000)
+
+    chunks = list(unpacked(io.BytesIO(compress(content)), compression))
+
+    assert b"".join(chunks) == content
+    assert max(map(len, chunks)) <= 1 << 20
 
 
 def test_reads_what_was_written(tmp_path):

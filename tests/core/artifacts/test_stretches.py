@@ -29,6 +29,7 @@ from llmctl.core.artifacts.stretches import (
     stretches,
     unpack_pieces,
 )
+from llmctl.core.cleaning.unit_planner import UnitPlanner
 from llmctl.core.errors import MissingInputError
 
 PACKED = {
@@ -90,6 +91,18 @@ def test_json_lines_are_divided_at_line_ends(tmp_path):
         Stretch(7, 26, None, 3),
     ]
     assert stretches(source, 7, 1000) == [Stretch(7, 0, None, 1)]
+
+
+def test_looking_through_a_large_file_may_end_early(tmp_path):
+    source = file_source(tmp_path, "a.jsonl", b"{}\n" * 1_000_000)
+
+    with pytest.raises(ZeroDivisionError):
+        stretches(source, 0, 1_000_000, lambda: 1 / 0)
+    # Packed, it is unpacked by the main process.
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(b"{}\n" * 1_000_000))
+    [packed] = resolve_sources(["b.jsonl.gz"], tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        list(UnitPlanner([packed], tmp_path / "pieces", lambda: 1 / 0)._pieces_of("x", 0, packed))
 
 
 @settings(

@@ -72,9 +72,11 @@ def test_workers_are_kept_for_the_next_activity():
 
 
 def test_no_more_processes_than_jobs():
-    done, _ = run([3], num_workers=8)
+    with WorkerPool(8, Progress()) as pool:
+        done = list(pool.run([3], lambda _: None, Squares, 1))
 
-    assert [result for _, (_, result) in done] == [10]
+        assert [result for _, (_, result) in done] == [10]
+        assert len(pool._workers) == 1
 
 
 @pytest.mark.parametrize(

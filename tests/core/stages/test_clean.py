@@ -255,6 +255,7 @@ def test_input_without_a_document_is_refused(base, content, message):
         run(base, max_unreadable=1.0)
 
     assert not (base / "corpus").exists()
+    assert not list(base.glob(".work-*"))
 
 
 def test_a_rule_that_drops_half_is_told(base):

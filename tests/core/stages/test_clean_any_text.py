@@ -36,6 +36,7 @@ PLANS = {
     "standard": {},
     "everything": EVERYTHING,
     "web": {"profile": "web", **EVERYTHING},
+    "web-zh": {"profile": "web-zh", **EVERYTHING},
     "code": {"profile": "code", "privacy": PrivacyPlan(action="drop")},
     "none": {"profile": "none", "repair": False, "cut_wire_format": False},
 }
@@ -128,8 +129,59 @@ def test_what_is_clean_is_cleaned_to_itself(texts):
     assert [item.text for item in twice] == [item.text for item in once]
 
 
+@pytest.mark.slow  # its words need seconds to load
+@given(texts=st.lists(TEXTS, min_size=1, max_size=6))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_text_through_fineweb(texts):
+    pytest.importorskip("spacy")
+    with folder() as base:
+        sound = {"text": "All of it stays as it was, for nothing is looked at here."}
+        try:
+            counts, kept, dropped = cleaned(
+                base, [sound, *({"text": text} for text in texts)], profile="fineweb"
+            )
+        except DataError as error:
+            if "no document is left" not in str(error):
+                raise
+            return
+    assert counts["documents"] == len(texts) + 1 == len(kept) + len(dropped) + counts["unreadable"]
+
+
+UNTOUCHED = st.lists(
+    st.sampled_from(
+        [*PIECES[:5], "\u3000\u3000天。", "Æ·ß’“—…！？；", "가나다", "\n\nZwölf\n", "e\u0301"]
+    ),
+    min_size=1,
+    max_size=5,
+).map("".join)
+
+
+@given(texts=st.lists(TEXTS | UNTOUCHED, min_size=1, max_size=6))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+def test_text_that_nothing_touches_stays_byte_for_byte(texts):
+    plan = {"profile": "none", "repair": False, "cut_wire_format": False}
+    plan["duplicates"] = DuplicatesPlan(exact=False, similarity=None)
+    texts = [text for text in texts if text.strip()]
+    with folder() as base:
+        _, kept, dropped = cleaned(
+            base, [{"text": "sound"}, *({"text": text} for text in texts)], **plan
+        )
+
+    # JSON has no other way to hold half a surrogate pair than as U+FFFD in UTF-8.
+    expected = [
+        text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts
+    ]
+    assert [item.text for item in kept] == ["sound", *expected]
+    assert dropped == []
+
+
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(10**400), 10**400)
+    | st.floats()
+    | st.text(st.characters(exclude_categories=()), max_size=8),
     lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=4), values),
     max_leaves=6,
 )
