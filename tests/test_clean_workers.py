@@ -177,6 +177,7 @@ def test_ended_later_it_goes_on_to_the_same_bytes(
     assert finished(server, big, out, undisturbed)
 
 
+@pytest.mark.slow
 def test_ended_among_the_parts_it_goes_on_to_the_same_bytes(server, big, undisturbed):
     running = server.start(*command("parts"), cwd=big)
     wait_for(lambda: list(big.glob(".work-parts-*/parts/*.part.json")))

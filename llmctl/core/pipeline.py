@@ -169,7 +169,9 @@ class Run:
         if stage == "clean":
             try:
                 base = self.loaded.inputs_directory
-                inputs = clean_inputs(self.recipe.clean, self.sources, base, self.cache)
+                inputs = clean_inputs(
+                    self.recipe.clean, self.sources, base, self.cache, self._download_progress
+                )
             except MissingInputError:
                 # Raw text is often deleted once it is cleaned; the corpus then stands as it is.
                 made = read_manifest(self.artifact("clean"))

@@ -77,7 +77,7 @@ def _cleaning(plan: CleanPlan, out: Path, progress: Progress) -> tuple[list[Sour
     for source in sources:
         if source.origin == "file" and out.resolve() in source.path.resolve().parents:
             raise OutputError(f"{out}: holds the input {source.name}; name another folder")
-    inputs = clean_inputs(plan, sources, Path.cwd(), cache)
+    inputs = clean_inputs(plan, sources, Path.cwd(), cache, progress)
     # A name need not be text, and the manifest must be.
     written = plan.model_copy(update={"inputs": tuple(printable(name) for name in plan.inputs)})
     cache.save()

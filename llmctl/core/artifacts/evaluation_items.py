@@ -17,24 +17,28 @@ from llmctl.core.artifacts.documents import KINDS, format_of, named_type, not_ut
 from llmctl.core.artifacts.sources import Source, resolve_sources
 from llmctl.core.artifacts.streams import MAX_LINE_BYTES, DamagedStream, lines, unpacked, utf8
 from llmctl.core.errors import DataError, RecipeError
+from llmctl.core.progress import Progress
 
 # A message's text as chat templates have it, and as ShareGPT's files do.
 _CONTENT_FIELDS = ("content", "value")
 _MAX_FIELDS_NAMED = 30
 
 
-def evaluation_sources(files: Sequence[str], base: Path) -> list[Source]:
+def evaluation_sources(
+    files: Sequence[str], base: Path, progress: Progress | None = None
+) -> list[Source]:
     """Find the evaluation files of a recipe.
 
     Args:
-        files: Files, directories and globs.
+        files: Files, directories, globs, "hub:owner/dataset" and "https://…".
         base: What relative paths are relative to.
+        progress: Told of what is downloaded; None: only what was downloaded before is there.
 
     Raises:
         MissingInputError: One matches nothing that can be read.
         RecipeError: It is no text file and no JSON Lines.
     """
-    sources = resolve_sources(files, base)
+    sources = resolve_sources(files, base, progress=progress)
     for source in sources:
         found = format_of(source.path.name) if source.origin == "file" else None
         if found is None or found[0] not in ("text", "jsonl"):

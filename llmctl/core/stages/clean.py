@@ -197,7 +197,8 @@ class _Work:
         plan = self._plan.decontaminate
         if not plan.files:
             return None
-        return load_evaluation_index(plan, evaluation_sources(plan.files, self._settings.base))
+        sources = evaluation_sources(plan.files, self._settings.base, self._progress)
+        return load_evaluation_index(plan, sources)
 
     def _sample_below(self) -> int | None:
         """Return the highest draw that belongs to the sample; None where all is cleaned."""

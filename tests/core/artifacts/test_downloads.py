@@ -13,11 +13,14 @@ from llmctl.core.artifacts import downloads
 from llmctl.core.artifacts.downloads import fetch
 from llmctl.core.artifacts.sources import resolve_sources
 from llmctl.core.errors import Interrupted, MissingInputError, OutputError
+from llmctl.core.pipeline import Run, Settings
 from llmctl.core.progress import Progress
+from llmctl.core.recipe import load_recipe
 
 FILES = {
     "/a.jsonl": b'{"text": "a"}\n',
     "/dir/%E8%AF%97%20(1).txt.gz?x=/y.pdf": b"packed",
+    "/e.jsonl": b'{"text": "of an evaluation"}\n',
     "/": b'{"text": "of a page without a name"}\n',
     "/page": "<!DOCTYPE html><html><p>诗</p></html>".encode("gb18030"),
     "/short": b"0123456789",
@@ -189,3 +192,41 @@ def test_the_cache_is_in_the_users_directory(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert downloads.cache_directory() == tmp_path / "home" / ".cache" / "llmctl"
+
+
+def test_status_downloads_nothing_and_a_run_shows_what_it_downloads(server, tmp_path):
+    run = tmp_path / "run"
+    recipe = tmp_path / "far.yaml"
+    recipe.write_text(
+        f"clean: {{inputs: ['{server.url}/a.jsonl'], rules: {{min_characters: 0}}, "
+        f"decontaminate: {{files: ['{server.url}/e.jsonl']}}}}",
+        encoding="utf-8",
+    )
+    settings = Settings(run_directory=run)
+    loaded = load_recipe(recipe)
+
+    clean = Run(loaded, settings).states()[0]
+
+    assert (clean.status, clean.reasons) == (
+        "unknown",
+        (f"{server.url}/a.jsonl: not downloaded yet",),
+    )
+    assert server.asked == []
+    assert not run.exists()
+    progress = Seen()
+    Run(loaded, settings, progress).bring_up_to_date("clean")
+    assert progress.begun[:2] == [
+        f"download {server.url}/a.jsonl",
+        f"download {server.url}/e.jsonl",
+    ]
+    assert server.asked == ["/a.jsonl", "/e.jsonl"]
+    assert Run(loaded, settings).states()[0].status == "up to date"
+
+
+class Seen(Progress):
+    def __init__(self):
+        super().__init__()
+        self.begun = []
+
+    def begin(self, activity, *_more):
+        self.begun.append(activity)
