@@ -332,7 +332,8 @@ def test_signal_during_a_long_step_drops_the_step(server, folder):
     ended = command.send(signal.SIGTERM).wait()
 
     assert ended.exit_code == -signal.SIGTERM
-    assert time.monotonic() - sent < 3
+    # The promise is 25 s; that the step was dropped is seen by what is not there.
+    assert time.monotonic() - sent < 15
     assert (folder / RUN / "training/step-00000000").is_dir()
     assert not (folder / RUN / "training/metrics.jsonl").exists()
 
