@@ -22,7 +22,7 @@ from llmctl.core.artifacts.run_directory import (
 )
 from llmctl.core.artifacts.sources import Source, resolve_sources
 from llmctl.core.clean_plan import CleanSettings, PreparedShard, Shard
-from llmctl.core.cleaning.inputs import clean_inputs
+from llmctl.core.cleaning.input_digests import clean_inputs
 from llmctl.core.errors import DataError, LlmctlError, MissingInputError, RecipeError, UsageError
 from llmctl.core.lock import exclusive, shared
 from llmctl.core.manifest import (
@@ -296,7 +296,7 @@ class Run:
         if state.status == "up to date" and state.manifest is not None:
             return state.manifest
         if state.status == "damaged":
-            self._raise_damage(stage)
+            self._intact(stage)  # raises what is wrong
         identity = self.identity(stage)
         path = self.artifact(stage)
         if state.status == "aside" and workspace.bring_back(path, identity.key):
@@ -325,7 +325,7 @@ class Run:
             return
         state = self.state(parent)
         if state.status == "damaged":
-            self._raise_damage(parent)
+            self._intact(parent)
         if state.status != "up to date":
             raise MissingInputError(
                 f"{state.path}: {state.status} ({'; '.join(state.reasons)}) and --only was "
@@ -339,9 +339,6 @@ class Run:
             raise MissingInputError(f"{path}: vanished while it was needed")
         check_files(path, manifest)
         return manifest
-
-    def _raise_damage(self, stage: StageName) -> None:
-        self._intact(stage)
 
     def _refuse_foreign_training(self, identity: Identity) -> None:
         key = self.directory.training_key()

@@ -8,7 +8,7 @@ from pathlib import Path
 from llmctl.core import workspace
 from llmctl.core.artifacts.sources import Source, printable, resolve_sources
 from llmctl.core.clean_plan import CleanPlan, CleanSettings, PreparedShard, Shard
-from llmctl.core.cleaning.inputs import clean_inputs
+from llmctl.core.cleaning.input_digests import clean_inputs
 from llmctl.core.errors import OutputError
 from llmctl.core.lock import exclusive, shared
 from llmctl.core.manifest import (

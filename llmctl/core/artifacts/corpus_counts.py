@@ -1,4 +1,4 @@
-"""How many documents and characters were kept, dropped by each rule, cut, or not readable."""
+"""How many documents and characters were kept, dropped by each rule, or not readable."""
 
 from __future__ import annotations
 
@@ -21,12 +21,10 @@ class Counts:
         repeated_characters: Their characters.
         unreadable: What could not be read.
         dropped: Documents and their characters, by rule.
-        cut: Characters cut out of kept documents, by what cut them.
         private: Personal data and secrets found, by kind.
     """
 
     __slots__ = (
-        "cut",
         "dropped",
         "kept",
         "kept_characters",
@@ -43,7 +41,6 @@ class Counts:
         self.repeated_characters = 0
         self.unreadable = 0
         self.dropped: dict[str, list[int]] | None = None
-        self.cut: dict[str, int] | None = None
         self.private: dict[str, int] | None = None
 
     @property
@@ -77,13 +74,12 @@ class Counts:
             pair[0] += num_documents
             pair[1] += num_characters
 
-    def add_cut(self, found: Mapping[str, int]) -> None:
-        """Count characters cut out of kept documents."""
-        self.cut = _added(self.cut, found)
-
     def add_private(self, found: Mapping[str, int]) -> None:
         """Count personal data and secrets."""
-        self.private = _added(self.private, found)
+        if self.private is None:
+            self.private = {}
+        for kind, count in found.items():
+            self.private[kind] = self.private.get(kind, 0) + count
 
     def add(self, other: Counts) -> None:
         """Add another's counts."""
@@ -92,7 +88,7 @@ class Counts:
     def as_row(self) -> list[Any]:
         """Return everything, for `add_row`."""
         numbers = [self.kept, self.kept_characters, self.repeats, self.repeated_characters]
-        by_name = (self.dropped, self.cut, self.private)
+        by_name = (self.dropped, self.private)
         return [
             *numbers,
             self.unreadable,
@@ -109,9 +105,7 @@ class Counts:
         for rule, (num_documents, num_characters) in (row[5] or _NOTHING).items():
             self.drop(rule, num_documents, num_characters)
         if row[6]:
-            self.add_cut(row[6])
-        if row[7]:
-            self.add_private(row[7])
+            self.add_private(row[6])
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts by name, as `report.json` has them; what is rare only where it is."""
@@ -128,8 +122,6 @@ class Counts:
         if self.repeats:
             content["repeats"] = self.repeats
             content["repeated_characters"] = self.repeated_characters
-        if self.cut:
-            content["cut_characters"] = dict(sorted(self.cut.items()))
         if self.private:
             content["private"] = dict(sorted(self.private.items()))
         return content
@@ -141,11 +133,3 @@ def total_of(counts: Iterable[Counts]) -> Counts:
     for one in counts:
         total.add(one)
     return total
-
-
-def _added(old: dict[str, int] | None, found: Mapping[str, int]) -> dict[str, int]:
-    old = {} if old is None else old
-    for name, count in found.items():
-        if count:
-            old[name] = old.get(name, 0) + count
-    return old

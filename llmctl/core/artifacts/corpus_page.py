@@ -67,7 +67,7 @@ def corpus_page(figures: Figures) -> Page:
         Table((), tuple(_made(figures)), num_text_columns=2),
     ]
     return Page(
-        title=figures["name"] or "Corpus",
+        title="Corpus",
         eyebrow="Corpus",
         subtitle=_subtitle(figures),
         blocks=tuple(blocks),
@@ -103,7 +103,7 @@ def _overview(figures: Figures) -> Iterator[Block]:
     kept = figures["kept_characters"] / characters if characters else 0.0
     found = [KeyFigure("characters kept", _short(figures["kept_characters"]), share_text(kept))]
     found.append(KeyFigure("characters dropped", _short(figures["dropped_characters"])))
-    if cut := figures.get("cut_characters"):
+    if cut := figures["cut_characters"]:
         found.append(KeyFigure("characters cut out", _short(sum(cut.values())), ", ".join(cut)))
     if clusters := figures["duplicates"]["clusters"]:
         detail = f"of {figures['duplicates']['documents']:,} documents"
@@ -153,9 +153,6 @@ def _languages(figures: Figures) -> Iterator[Block]:
 def _sources(figures: Figures) -> Iterator[Block]:
     yield Heading("Sources")
     yield _counts_table("source", figures["sources"], figures["num_sources"])
-    if encodings := figures["encodings"]:
-        named = ", ".join(f"{name} {count:,}" for name, count in encodings.items())
-        yield Paragraph(f"Encodings: {named}.")
 
 
 def _counts_table(

@@ -68,14 +68,12 @@ class CorpusOrigin:
 
     Attributes:
         plan: The recipe's section.
-        name: The run's or the directory's; "" where there is none.
         sampled_from: How many documents a sample was drawn from; None where all were taken,
             or where their number is not known.
         meant: Rules that drop because they were told to, such as the mix's: no warning.
     """
 
     plan: CleanPlan
-    name: str = ""
     sampled_from: int | None = None
     meant: frozenset[str] = frozenset()
 
@@ -108,7 +106,6 @@ def corpus_figures(tally: CorpusTally, origin: CorpusOrigin) -> dict[str, Any]:
     hits = tally.evaluation_hits()
     written = plan.model_dump(mode="json")
     return {
-        "name": origin.name,
         **tally.all.as_json(),
         "sample": (
             None
@@ -128,6 +125,7 @@ def corpus_figures(tally: CorpusTally, origin: CorpusOrigin) -> dict[str, Any]:
             for rule, by_language in tally.dropped_samples().items()
         },
         "changes": _changes(tally),
+        "cut_characters": dict(sorted(tally.num_cut.items())),
         "duplicates": {
             "clusters": tally.cluster_sizes.total(),
             "documents": sum(size * count for size, count in tally.cluster_sizes.items()),
@@ -141,7 +139,6 @@ def corpus_figures(tally: CorpusTally, origin: CorpusOrigin) -> dict[str, Any]:
         ],
         "unreadable_reasons": dict(tally.reasons.most_common()),
         "unreadable_places": [asdict(mark) for mark in tally.places()],
-        "encodings": dict(sorted(tally.encodings.items())),
         "made": {
             "llmctl": versions().get("llmctl-toolkit", ""),
             **{name: written[name] for name in _SETTINGS},
@@ -177,10 +174,11 @@ def _sources(tally: CorpusTally) -> dict[str, Any]:
 
 def _changes(tally: CorpusTally) -> dict[str, Any]:
     changes: dict[str, Any] = {}
+    samples = tally.change_samples()
     for (kind, language), count in sorted(tally.num_changed.items()):
         change = changes.setdefault(kind, {"documents": 0, "samples": []})
         change["documents"] += count
-        drawn = tally.change_samples()[kind][language]
+        drawn = samples[kind][language]
         change["samples"] += [{"language": language, **sample} for sample in drawn]
     return changes
 
@@ -190,7 +188,7 @@ def _changes(tally: CorpusTally) -> dict[str, Any]:
 
 def corpus_markdown(figures: Mapping[str, Any]) -> str:
     """Return the page for terminals and code review."""
-    parts = [f"# {markdown_text(figures['name'] or 'Corpus')}\n"]
+    parts = ["# Corpus\n"]
     parts += [f"> {markdown_text(note)}\n" for note in sample_note(figures)]
     parts += [f"> **Warning:** {markdown_text(text)}\n" for text in warning_sentences(figures)]
     parts.append(
@@ -257,10 +255,12 @@ def _lists(figures: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     found = figures["changes"].items()
     yield (
         "Documents changed",
-        [f"{kind}: {change['documents']:,}" for kind, change in found],
+        [
+            f"{kind}: {change['documents']:,} documents, "
+            f"{figures['cut_characters'].get(kind, 0):,} characters taken away"
+            for kind, change in found
+        ],
     )
-    found = figures["encodings"].items()
-    yield "Encodings of the sources", [f"{name}: {count:,}" for name, count in found]
     places = figures["unreadable_places"]
     lines = [
         f"{markdown_text(mark['place'])}: {markdown_text(mark['reason'])}"

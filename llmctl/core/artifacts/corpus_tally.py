@@ -18,7 +18,7 @@ from typing import Any
 
 from llmctl.core.artifacts.corpus_counts import Counts, total_of
 from llmctl.core.artifacts.documents import Document, Unreadable
-from llmctl.core.artifacts.fair_draw import FairDraw, digest_of
+from llmctl.core.artifacts.fair_draw import Drawn, FairDraw, FairDraws, digest_of
 from llmctl.core.artifacts.first_change import first_change
 from llmctl.core.artifacts.measure_histograms import MeasureHistograms
 from llmctl.core.clean_plan import QualityRules
@@ -38,8 +38,6 @@ _LONGEST_REASON = 60
 _NUMBER = re.compile(r"\d+")
 _LETTER = re.compile(r"\w")
 _UNMASKED = 2
-
-_Draws = dict[str, dict[str, FairDraw]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +73,21 @@ class CorpusTally:
         histograms: The measures of the readable documents.
         num_changed: Documents changed, by kind and language.
         cluster_sizes: How many clusters of duplicates have a size.
-        encodings: How many sources were in an encoding.
+        num_cut: Characters that the changes took away, by kind.
         reasons: Unreadable places by their reason, figures in it left out.
     """
 
     def __init__(self) -> None:
         self._groups: dict[tuple[str, str], Counts] = {}
-        self._dropped: _Draws = {}
-        self._changed: _Draws = {}
+        self._dropped = FairDraws(SAMPLES_OF_A_RULE)
+        self._changed = FairDraws(SAMPLES_OF_A_CHANGE)
         self._clusters: list[Cluster] = []
         self._hits: dict[str, Hits] = {}
         self._places: list[Unreadable] = []
         self.histograms = MeasureHistograms()
         self.num_changed: Counter[tuple[str, str]] = Counter()
         self.cluster_sizes: Counter[int] = Counter()
-        self.encodings: Counter[str] = Counter()
+        self.num_cut: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
 
     # ------------------------------------------------------------------ counting
@@ -104,14 +102,11 @@ class CorpusTally:
         """
         self.histograms.add(language, measures, rules)
 
-    def keep(
-        self, document: Document, *, cut_characters: Mapping[str, int] | None = None, times: int = 1
-    ) -> None:
+    def keep(self, document: Document, *, times: int = 1) -> None:
         """Count a kept document.
 
         Args:
             document: As it stands in the corpus.
-            cut_characters: Characters cut out of it, by what cut them.
             times: How often the mix writes it.
         """
         counts = self._group(document.language, document.source)
@@ -121,8 +116,6 @@ class CorpusTally:
         if times > 1:
             counts.repeats += times - 1
             counts.repeated_characters += (times - 1) * length
-        if cut_characters:
-            counts.add_cut(cut_characters)
 
     def drop(
         self, document: Document, rule: str, value: float, threshold: float, **more: Any
@@ -138,7 +131,7 @@ class CorpusTally:
         """
         text, language = document.text, document.language
         self._group(language, document.source).drop(rule, 1, len(text))
-        draw = _draw(self._dropped, rule, language, SAMPLES_OF_A_RULE)
+        draw = self._dropped.of(rule, language)
         digest = digest_of(document.source, document.id)
         if draw.wants(digest):
             sample: dict[str, Any] = {
@@ -179,7 +172,9 @@ class CorpusTally:
         if before == after or before.strip() == after.strip():
             return
         self.num_changed[kind, language] += 1
-        draw = _draw(self._changed, kind, language, SAMPLES_OF_A_CHANGE)
+        if len(after) < len(before):
+            self.num_cut[kind] += len(before) - len(after)
+        draw = self._changed.of(kind, language)
         digest = digest_of(identifier)
         if draw.wants(digest):
             change = asdict(first_change(before, after))
@@ -214,10 +209,6 @@ class CorpusTally:
             shown = {"id": _written(identifier), "text": _written(text[:HIT_CHARACTERS])}
             found.draw.add(digest, shown)
 
-    def encoding(self, name: str) -> None:
-        """Count a source's encoding; of a source in several parts, only once."""
-        self.encodings[name] += 1
-
     # ------------------------------------------------------------------ reading
 
     @property
@@ -241,13 +232,13 @@ class CorpusTally:
         """Language, source and counts of each pair that occurs; no language: unreadable."""
         return [(*key, self._groups[key]) for key in sorted(self._groups)]
 
-    def dropped_samples(self) -> dict[str, dict[str, list[Mapping[str, Any]]]]:
+    def dropped_samples(self) -> dict[str, dict[str, list[Drawn]]]:
         """Samples of what was dropped, by rule and language."""
-        return _drawn(self._dropped)
+        return self._dropped.drawn()
 
-    def change_samples(self) -> dict[str, dict[str, list[Mapping[str, Any]]]]:
+    def change_samples(self) -> dict[str, dict[str, list[Drawn]]]:
         """First changes of a few changed documents, by kind and language."""
-        return _drawn(self._changed)
+        return self._changed.drawn()
 
     def largest_clusters(self) -> list[Cluster]:
         """The largest clusters of duplicates, the largest first."""
@@ -271,8 +262,8 @@ class CorpusTally:
         return {
             "groups": [[*key, self._groups[key].as_row()] for key in sorted(self._groups)],
             "histograms": self.histograms.as_json(),
-            "dropped": _draws_as_json(self._dropped),
-            "changed": _draws_as_json(self._changed),
+            "dropped": self._dropped.as_json(),
+            "changed": self._changed.as_json(),
             "num_changed": [[*key, self.num_changed[key]] for key in sorted(self.num_changed)],
             "cluster_sizes": sorted(self.cluster_sizes.items()),
             "clusters": [[cluster.id, cluster.size] for cluster in self.largest_clusters()],
@@ -281,7 +272,7 @@ class CorpusTally:
                 for item, found in sorted(self._hits.items())
             ],
             "places": [[mark.place, mark.reason] for mark in self.places()],
-            "encodings": dict(sorted(self.encodings.items())),
+            "num_cut": dict(sorted(self.num_cut.items())),
             "reasons": dict(sorted(self.reasons.items())),
         }
 
@@ -289,23 +280,20 @@ class CorpusTally:
     def from_json(cls, content: Mapping[str, Any]) -> CorpusTally:
         """Return the tally whose `as_json` returned this."""
         tally = cls()
-        tally._add_json(content)
+        tally.add_json(content)
         return tally
 
-    def merge(self, other: CorpusTally) -> None:
-        """Add another's counts and samples.
+    def add_json(self, content: Mapping[str, Any]) -> None:
+        """Add what another's `as_json` returned.
 
         Raises:
             ValueError: The two were measured by different rules.
         """
-        self._add_json(other.as_json())
-
-    def _add_json(self, content: Mapping[str, Any]) -> None:
         self.histograms.add_json(content["histograms"])
         for language, source, row in content["groups"]:
             self._group(language, source).add_row(row)
-        _add_draws(self._dropped, content["dropped"], SAMPLES_OF_A_RULE)
-        _add_draws(self._changed, content["changed"], SAMPLES_OF_A_CHANGE)
+        self._dropped.add_json(content["dropped"])
+        self._changed.add_json(content["changed"])
         for kind, language, count in content["num_changed"]:
             self.num_changed[kind, language] += count
         self.cluster_sizes.update(dict(content["cluster_sizes"]))
@@ -315,7 +303,7 @@ class CorpusTally:
             found.num_documents += count
             found.draw.add_json(rows)
         self._places += [Unreadable(*pair) for pair in content["places"]]
-        self.encodings.update(content["encodings"])
+        self.num_cut.update(content["num_cut"])
         self.reasons.update(content["reasons"])
         self._cut_clusters(MAX_CLUSTERS)
         self._cut_places(MAX_PLACES)
@@ -351,36 +339,6 @@ def _summed(
     for key in sorted(groups):
         found.setdefault(name_of(key), Counts()).add(groups[key])
     return dict(sorted(found.items()))
-
-
-def _draw(draws: _Draws, name: str, language: str, size: int) -> FairDraw:
-    by_language = draws.get(name)
-    if by_language is None:
-        by_language = draws[name] = {}
-    draw = by_language.get(language)
-    if draw is None:
-        draw = by_language[language] = FairDraw(size)
-    return draw
-
-
-def _drawn(draws: _Draws) -> dict[str, dict[str, list[Mapping[str, Any]]]]:
-    return {
-        name: {language: draw.drawn() for language, draw in sorted(by_language.items())}
-        for name, by_language in sorted(draws.items())
-    }
-
-
-def _draws_as_json(draws: _Draws) -> list[list[Any]]:
-    return [
-        [name, language, draws[name][language].as_json()]
-        for name in sorted(draws)
-        for language in sorted(draws[name])
-    ]
-
-
-def _add_draws(draws: _Draws, content: list[list[Any]], size: int) -> None:
-    for name, language, rows in content:
-        _draw(draws, name, language, size).add_json(rows)
 
 
 def _order_of_place(mark: Unreadable) -> tuple[str, int, str]:

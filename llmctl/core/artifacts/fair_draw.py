@@ -52,3 +52,38 @@ class FairDraw:
     def drawn(self) -> list[Drawn]:
         """Return those that were drawn, by their digests."""
         return [drawn for _, _, drawn in self._rows]
+
+
+class FairDraws:
+    """A draw for each name and language.
+
+    Args:
+        size: How many each keeps.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._draws: dict[tuple[str, str], FairDraw] = {}
+
+    def of(self, name: str, language: str) -> FairDraw:
+        """Return the draw of a name and language."""
+        draw = self._draws.get((name, language))
+        if draw is None:
+            draw = self._draws[name, language] = FairDraw(self._size)
+        return draw
+
+    def as_json(self) -> list[list[Any]]:
+        """Return names, languages and what was drawn of each."""
+        return [[*key, self._draws[key].as_json()] for key in sorted(self._draws)]
+
+    def add_json(self, content: Iterable[tuple[str, str, list[tuple[str, Drawn]]]]) -> None:
+        """Add what another's `as_json` returned."""
+        for name, language, rows in content:
+            self.of(name, language).add_json(rows)
+
+    def drawn(self) -> dict[str, dict[str, list[Drawn]]]:
+        """Return what was drawn, by name and language."""
+        found: dict[str, dict[str, list[Drawn]]] = {}
+        for name, language in sorted(self._draws):
+            found.setdefault(name, {})[language] = self._draws[name, language].drawn()
+        return found

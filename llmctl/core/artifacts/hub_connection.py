@@ -9,10 +9,10 @@ import warnings
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from llmctl.core import atomic
-from llmctl.core.artifacts.hub_cache import HubReference, cache_directory
+from llmctl.core.artifacts.hub_cache import COMMIT, HubReference, cache_directory
 from llmctl.core.artifacts.hub_layout import quoted
 from llmctl.core.errors import LlmctlError
 from llmctl.core.progress import Progress
@@ -97,6 +97,34 @@ def answer(question: Callable[[], Answer], progress: Progress) -> Answer:
         if wait([future], timeout=_CHECK_SECONDS).done:
             return future.result()
     raise DownloadRefusedError(f"no answer within {ANSWER_SECONDS:g} s")
+
+
+def repository_files(reference: HubReference, progress: Progress) -> tuple[str, dict[str, int]]:
+    """Return the commit of a revision and the size of each of its files, in bytes.
+
+    Raises:
+        DownloadRefusedError: The Hub does not tell.
+    """
+    from huggingface_hub import HfApi
+
+    address = endpoint()
+    api = HfApi(endpoint=address)
+
+    def question() -> tuple[str | None, dict[str, int]]:
+        info: Any = api.repo_info(
+            reference.id,
+            repo_type=reference.kind,
+            revision=reference.revision,
+            files_metadata=True,
+            timeout=ANSWER_SECONDS,
+        )
+        return info.sha, {file.rfilename: file.size or 0 for file in info.siblings or ()}
+
+    with refusals(reference, address):
+        commit, sizes = answer(question, progress)
+    if commit is None or not COMMIT.fullmatch(commit):
+        raise DownloadRefusedError(f"{address} does not answer as the Hub does")
+    return commit, sizes
 
 
 @contextmanager

@@ -22,16 +22,16 @@ import orjson
 from llmctl.core import atomic
 from llmctl.core.artifacts.documents import KNOWN_KINDS, format_of
 from llmctl.core.artifacts.downloads import cache_directory
-from llmctl.core.artifacts.hub_cache import COMMIT, HubReference, parse_reference
+from llmctl.core.artifacts.hub_cache import HubReference, parse_reference
 from llmctl.core.artifacts.hub_connection import (
     ANSWER_SECONDS,
     DownloadRefusedError,
-    answer,
     bar_class,
     endpoint,
     quiet_hub,
     refusals,
     refuse_offline,
+    repository_files,
 )
 from llmctl.core.errors import MissingInputError, RecipeError
 from llmctl.core.progress import Progress
@@ -185,7 +185,10 @@ def _left_by_others(name: str, reference: HubReference, pattern: str) -> Dataset
 
 
 def _download(name: str, reference: HubReference, pattern: str, progress: Progress) -> DatasetFiles:
-    commit, sizes = _ask(reference, progress)
+    commit, sizes = repository_files(reference, progress)
+    for file in sizes:
+        if ".." in PurePosixPath(file).parts or file.startswith("/") or "\\" in file:
+            raise DownloadRefusedError("it names a file outside of itself")
     chosen = choose(name, list(sizes), pattern)
     present = _present(reference, commit, chosen).paths
     missing = [file for file in chosen.paths if file not in present]
@@ -206,31 +209,6 @@ def _download(name: str, reference: HubReference, pattern: str, progress: Progre
         progress.end()
     _remember(reference, commit, sizes)
     return _present(reference, commit, chosen)
-
-
-def _ask(reference: HubReference, progress: Progress) -> tuple[str, dict[str, int]]:
-    """Return the commit and the size of each of its files, in bytes."""
-    from huggingface_hub import HfApi
-
-    api = HfApi(endpoint=endpoint())
-
-    def question() -> tuple[str | None, dict[str, int]]:
-        info = api.dataset_info(
-            reference.id,
-            revision=reference.revision,
-            files_metadata=True,
-            timeout=ANSWER_SECONDS,
-        )
-        return info.sha, {file.rfilename: file.size or 0 for file in info.siblings or ()}
-
-    with refusals(reference, endpoint()):
-        commit, sizes = answer(question, progress)
-    if commit is None or not COMMIT.fullmatch(commit):
-        raise DownloadRefusedError(f"{endpoint()} does not answer as the Hub does")
-    for file in sizes:
-        if ".." in PurePosixPath(file).parts or file.startswith("/") or "\\" in file:
-            raise DownloadRefusedError("it names a file outside of itself")
-    return commit, sizes
 
 
 def _fetch(reference: HubReference, commit: str, file: str, bar: type, progress: Progress) -> None:

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from llmctl.core import atomic
-from llmctl.core.artifacts.hub_cache import COMMIT, HubReference, cache_directory
+from llmctl.core.artifacts.hub_cache import HubReference, cache_directory
 from llmctl.core.artifacts.hub_connection import (
     ANSWER_SECONDS,
     DownloadRefusedError,
-    answer,
     bar_class,
     endpoint,
     quiet_hub,
     refusals,
+    repository_files,
 )
 from llmctl.core.artifacts.hub_layout import (
     BPE_NAMES,
@@ -96,24 +96,7 @@ class _Download:
 
     def _ask(self) -> tuple[str, dict[str, int]]:
         """Return the commit and the size of each of its files, in bytes."""
-        from huggingface_hub import HfApi
-
-        reference = self.reference
-        api = HfApi(endpoint=self._endpoint)
-
-        def question() -> tuple[str | None, dict[str, int]]:
-            info = api.model_info(
-                reference.id,
-                revision=reference.revision,
-                files_metadata=True,
-                timeout=ANSWER_SECONDS,
-            )
-            return info.sha, {file.rfilename: file.size or 0 for file in info.siblings or ()}
-
-        with refusals(reference, self._endpoint):
-            commit, sizes = answer(question, self.progress)
-        if commit is None or not COMMIT.fullmatch(commit):
-            raise DownloadRefusedError(f"{self._endpoint} does not answer as the Hub does")
+        commit, sizes = repository_files(self.reference, self.progress)
         if not {WEIGHTS_NAME, INDEX_NAME} & sizes.keys():
             raise DownloadRefusedError(
                 "it holds no safetensors, and pickled weights are never opened"

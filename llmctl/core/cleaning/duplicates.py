@@ -25,8 +25,8 @@ from llmctl.core import atomic
 from llmctl.core.artifacts.duplicate_pairs import DuplicatePair
 from llmctl.core.artifacts.fingerprint_units import FingerprintUnits
 from llmctl.core.clean_plan import DuplicatesPlan
-from llmctl.core.cleaning.buckets import Buckets
-from llmctl.core.cleaning.candidates import Searched, anchored_buckets, banded_buckets
+from llmctl.core.cleaning.duplicate_buckets import Buckets
+from llmctl.core.cleaning.duplicate_candidates import Searched, anchored_buckets, banded_buckets
 from llmctl.core.cleaning.fingerprinting import EarlierCorpus
 from llmctl.core.cleaning.spill import Spill
 from llmctl.core.text.near_duplicates import likely, may_reach, similarity

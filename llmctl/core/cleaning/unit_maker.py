@@ -32,7 +32,6 @@ from llmctl.core.text.repair import repair
 from llmctl.core.text.wire_format import cut_wire_format
 
 PRIVATE = "private"
-SAMPLE_SEED = 0
 
 _REPORT_EVERY = 32
 

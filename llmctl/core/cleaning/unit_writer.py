@@ -73,18 +73,17 @@ class PartAccount:
     Attributes:
         num_document_bytes: Size of the kept lines, unpacked.
         num_dropped_bytes: Size of the others.
-        tally: What became of the unit's documents.
+        tally: What became of the unit's documents, as `CorpusTally.as_json` has it.
     """
 
     num_document_bytes: int
     num_dropped_bytes: int
-    tally: CorpusTally
+    tally: Record
 
     @classmethod
     def read(cls, path: Path) -> PartAccount:
         """Read a file that a `PartWriter` made."""
-        num_document_bytes, num_dropped_bytes, tally = orjson.loads(path.read_bytes())
-        return cls(num_document_bytes, num_dropped_bytes, CorpusTally.from_json(tally))
+        return cls(*orjson.loads(path.read_bytes()))
 
 
 class PartWriter:

@@ -198,7 +198,15 @@ class _Work:
         if not plan.files:
             return None
         sources = evaluation_sources(plan.files, self._settings.base, self._progress)
-        return load_evaluation_index(plan, sources)
+        index = load_evaluation_index(plan, sources)
+        counts = index.counts
+        left_out = counts.too_short + counts.uninformative
+        if left_out:
+            self._progress.note(
+                f"decontaminate: of {counts.items} evaluation items {left_out} are not looked for: "
+                f"{counts.too_short} are too short, {counts.uninformative} say too little"
+            )
+        return index
 
     def _sample_below(self) -> int | None:
         """Return the highest draw that belongs to the sample; None where all is cleaned."""
@@ -285,7 +293,7 @@ class _Work:
                 account = PartAccount.read(part.account)
                 writer.add_kept(part.documents, account.num_document_bytes)
                 writer.add_dropped(part.dropped, account.num_dropped_bytes)
-                tally.merge(account.tally)
+                tally.add_json(account.tally)
         # Conservation: what was read is what was kept, dropped or marked.
         num_records = sum(UnitIndex.read(unit.index).num_records for unit in decisions.units)
         assert tally.all.total == num_records, (tally.all, num_records)

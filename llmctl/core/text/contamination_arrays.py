@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llmctl.core.text.word_codes import CODE_POINT, Codes, Hashes, Indices, WordCodes, word_codes
+from llmctl.core.text.polynomial_hashes import Hashes
+from llmctl.core.text.word_codes import CODE_POINT, Codes, Indices, WordCodes, word_codes
 
 MIN_ITEM_SHARE = 7 / 12
 """8 of 13 words; 14 of 24 characters, which is a couplet of seven each."""

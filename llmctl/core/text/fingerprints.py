@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from llmctl.core.clean_plan import DuplicatesPlan
 from llmctl.core.text.near_duplicates import NUM_HASHES, Signatures, signatures
+from llmctl.core.text.polynomial_hashes import Hashes
 from llmctl.core.text.repeated_lines import LineHashes, line_hashes
-from llmctl.core.text.shingles import PIECE_CHARACTERS, Ends, Hashes, ShingleHashes, shingle_sets
+from llmctl.core.text.shingles import PIECE_CHARACTERS, Ends, ShingleHashes, shingle_sets
 from llmctl.core.text.words import folded
 
 

@@ -18,7 +18,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from llmctl.core.text.shingles import Ends, Hashes, ShingleHashes, mixed
+from llmctl.core.text.polynomial_hashes import Hashes, mixed
+from llmctl.core.text.shingles import Ends, ShingleHashes
 
 NUM_HASHES = 112
 MIN_RECALL = 0.99

@@ -210,7 +210,7 @@ JAPANESE = _rules(
 )
 
 # Chen et al. 2021, Codex, section 3.1 (lines of 1,000 and of 100 on average, generated files), and
-# Li et al. 2023, StarCoder, arXiv:2305.06161 (a quarter of letters and digits).
+# Li et al. 2023, StarCoder, arXiv:2305.06161 (a quarter of letters; here digits count too).
 CODE = QualityRules(
     drop_generated_code=True,
     max_line_characters=1000,

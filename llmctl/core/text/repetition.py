@@ -12,15 +12,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from llmctl.core.text.word_table import (
+from llmctl.core.text.polynomial_hashes import (
     INVERSE_POWERS,
     POWERS,
     Hashes,
-    Ids,
     Integers,
-    WordTable,
     mixed,
 )
+from llmctl.core.text.word_table import Ids, WordTable
 
 # Below, arrays cost more to set up than they save.
 _FEW_WORDS = 80

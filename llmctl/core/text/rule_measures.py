@@ -6,8 +6,8 @@ so that a text on the threshold falls on the same side.
 
 Sources: Rae et al. 2021, Gopher, table A1 and section A.1.1, arXiv:2112.11446; Penedo et al.
 2024, FineWeb, section 3.6, arXiv:2406.17557; Chen et al. 2021, Codex, section 3.1,
-arXiv:2107.03374 (long lines, generated files) and Li et al. 2023, StarCoder, section 3.3,
-arXiv:2305.06161 (alphanumeric share).
+arXiv:2107.03374 (long lines, generated files, letters and digits) and Li et al. 2023,
+StarCoder, arXiv:2305.06161 (a quarter, there of letters alone).
 """
 
 from __future__ import annotations

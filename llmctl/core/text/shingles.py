@@ -1,35 +1,30 @@
 """Five words in a row, as numbers: what near-duplicates are compared by.
 
 The words are those of `words.words`, found for many documents at once by arithmetic on
-arrays of code points, without a loop over words. A word's hash is the polynomial of its
-characters modulo 2^64, a difference of two prefix sums (Karp and Rabin 1987, "Efficient
-randomized pattern-matching algorithms"), its bits then spread.
+arrays of code points, without a loop over words.
 
 Shapes: N documents, C characters, W words, S shingles of all documents.
 """
 
 from __future__ import annotations
 
-import functools
-import re
-import sys
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmctl.core.text.words import MARKS, UNSPACED
+from llmctl.core.text.code_points import CodePointTable, code_points
+from llmctl.core.text.polynomial_hashes import TABLE_SIZE, Hashes, mixed, stretch_hashes
+from llmctl.core.text.words import UNSPACED_CHARACTER, WORD_CHARACTER
 
 SHINGLE_WORDS = 5
-PIECE_CHARACTERS = 1 << 16
+PIECE_CHARACTERS = TABLE_SIZE
 """So many characters are worked on at a time: their arrays stay in the processor's cache."""
 
-Hashes = NDArray[np.uint64]
 ShingleHashes = NDArray[np.uint32]
 Ends = NDArray[np.int64]
 
 _LETTER, _UNSPACED = 1, 2
-_BASE = 0x9E3779B97F4A7C15
 _MULTIPLIER = np.uint64(0xD1342543DE82EF95)
 
 
@@ -107,13 +102,6 @@ def word_hashes(folded_texts: Sequence[str]) -> tuple[Hashes, Ends]:
     return np.concatenate([*hashes, np.empty(0, np.uint64)]), np.cumsum(np.concatenate(counts))
 
 
-def mixed(values: Hashes) -> Hashes:
-    """Spread the bits of 64-bit integers (the finalizer of SplitMix64)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
 def _batches(texts: Sequence[str]) -> list[Sequence[str]]:
     """Put neighbours together as long as all fit into one piece."""
     batches: list[Sequence[str]] = []
@@ -132,7 +120,7 @@ def _codes(text: str) -> NDArray[np.unsignedinteger]:
     """Return the code points, shape (C,), as bytes where all are ASCII."""
     if text.isascii():
         return np.frombuffer(text.encode("ascii"), dtype=np.uint8)
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    return code_points(text)
 
 
 def _pieces(codes_C: NDArray[np.unsignedinteger]) -> list[NDArray[np.unsignedinteger]]:
@@ -141,7 +129,7 @@ def _pieces(codes_C: NDArray[np.unsignedinteger]) -> list[NDArray[np.unsignedint
     start = 0
     while len(codes_C) - start > PIECE_CHARACTERS:
         piece = codes_C[start : start + PIECE_CHARACTERS]
-        between = np.flatnonzero(_classes()[piece] != _LETTER)
+        between = np.flatnonzero(_CLASSES.of(piece) != _LETTER)
         size = int(between[-1]) + 1 if len(between) else PIECE_CHARACTERS
         pieces.append(piece[:size])
         start += size
@@ -154,7 +142,7 @@ def _hashed(codes_C: NDArray[np.unsignedinteger]) -> tuple[Hashes, NDArray[np.in
     num_characters = len(codes_C)
     if not num_characters:
         return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.intp)
-    classes_C = _classes()[codes_C]
+    classes_C = _CLASSES.of(codes_C)
     is_letter_C = classes_C == _LETTER
     is_break_C = np.ones(num_characters, dtype=bool)
     np.logical_not(is_letter_C[1:] & is_letter_C[:-1], out=is_break_C[1:])
@@ -162,32 +150,13 @@ def _hashed(codes_C: NDArray[np.unsignedinteger]) -> tuple[Hashes, NDArray[np.in
     is_word = classes_C[breaks] != 0
     starts_W = breaks[is_word]
     stops_W = np.append(breaks[1:], num_characters)[is_word]
-    powers, inverse_powers = _powers()
-    sums = np.empty(num_characters + 1, dtype=np.uint64)
-    sums[0] = 0
-    np.cumsum(codes_C * powers[:num_characters], out=sums[1:])
-    return mixed((sums[stops_W] - sums[starts_W]) * inverse_powers[starts_W]), starts_W
+    return stretch_hashes(codes_C, starts_W, stops_W), starts_W
 
 
-@functools.cache
-def _classes() -> NDArray[np.uint8]:
-    """Return for each code point whether words hold it, and whether it is one by itself."""
-    characters = "".join(map(chr, range(sys.maxunicode + 1)))
-    table = np.zeros(sys.maxunicode + 1, dtype=np.uint8)
-    for pattern, number in (
-        (rf"(?:[^\W_]|[{MARKS}])+", _LETTER),
-        (f"[{UNSPACED}]+", _UNSPACED),
-    ):
-        for found in re.finditer(pattern, characters):
-            table[found.start() : found.end()] = number
-    return table
+def _class_of(character: str) -> int:
+    if UNSPACED_CHARACTER.match(character):
+        return _UNSPACED
+    return _LETTER if WORD_CHARACTER.match(character) else 0
 
 
-@functools.cache
-def _powers() -> tuple[Hashes, Hashes]:
-    """Return the powers of the base and those of its inverse modulo 2^64."""
-    powers, inverse_powers = (
-        np.cumprod(np.array([1, *[base] * (PIECE_CHARACTERS - 1)], dtype=np.uint64))
-        for base in (_BASE, pow(_BASE, -1, 1 << 64))
-    )
-    return powers, inverse_powers
+_CLASSES = CodePointTable(_class_of, np.uint8)

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmctl.core.text import characters
+from llmctl.core.text.polynomial_hashes import Integers
 from llmctl.core.text.repetition import WordRepetition, repeats
-from llmctl.core.text.word_table import Integers, Words, WordTable
+from llmctl.core.text.word_table import Words, WordTable
 
 
 class TextAnalysis:

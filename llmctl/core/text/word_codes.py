@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from llmctl.core.text.words import MARKS, UNSPACED, folded
+from llmctl.core.text.code_points import CodePointTable, code_points
+from llmctl.core.text.polynomial_hashes import Hashes, stretch_hashes
+from llmctl.core.text.words import UNSPACED_CHARACTER, WORD_CHARACTER, folded
 
 Codes = NDArray[np.uint32]
-Hashes = NDArray[np.uint64]
 Indices = NDArray[np.int64]
 
 # A code is the folded code point and these flags.
@@ -27,20 +28,8 @@ CODE_POINT = np.uint32((1 << 21) - 1)
 _SPECIAL = 1 << 23  # folds to several characters, or may merge with the character before it
 _IN_WORD = 1 << 22
 _UNSPACED = 1 << 21
-_KNOWN = 1 << 24
-
-_PAGE_BITS = 8
-_WORD_CHARACTER = re.compile(f"[^\\W_]|[{UNSPACED}{MARKS}]")
-_UNSPACED_CHARACTER = re.compile(f"[{UNSPACED}]")
 # Jamo that join the syllable before them; all others that do so are marks by category.
 _JOINING_JAMO = re.compile("[\u1161-\u1175\u11a8-\u11c2]")
-
-# Filled a page at a time: a script that does not occur costs nothing.
-_table: Codes = np.zeros(0x110000, dtype=np.uint32)
-
-_BASE = 0x9E3779B97F4A7C15
-_INVERSE_BASE = pow(_BASE, -1, 1 << 64)
-_MIXER = np.uint64(0xD6E8FEB86659FD93)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,30 +55,18 @@ class WordCodes:
         return len(self.bounds) - 1
 
     def hashes(self, firsts: Indices, ends: Indices) -> Hashes:
-        """Return a 64-bit hash of each stretch of words, from `firsts` up to but without `ends`.
-
-        sum(code_k * base^k) mod 2^64 with k counted from the stretch's first character, mixed:
-        differences of one running sum, each multiplied by an inverse power.
-        """
-        powers, inverse_powers = _powers(len(self.codes_T))
-        sums = np.zeros(len(self.codes_T) + 1, dtype=np.uint64)
-        np.cumsum(self.codes_T * powers[: len(self.codes_T)], out=sums[1:])
-        begins = self.bounds[firsts]
-        found = (sums[self.bounds[ends]] - sums[begins]) * inverse_powers[begins]
-        found ^= found >> np.uint64(32)
-        found *= _MIXER
-        found ^= found >> np.uint64(32)
-        return found
+        """Return a 64-bit hash of each stretch of words, from `firsts` up to but without `ends`."""
+        return stretch_hashes(self.codes_T, self.bounds[firsts], self.bounds[ends])
 
 
 def word_codes(text: str) -> WordCodes:
     """Return the words of a text; those that `words.words` gives."""
-    packed = _packed(text)
+    packed = _PACKED.of(code_points(text))
     special_C = (packed & _SPECIAL) != 0
     origins: tuple[Indices, Indices] | None = None
     if special_C.any():
         text, origins = _rewritten(text, special_C)
-        packed = _packed(text)
+        packed = _PACKED.of(code_points(text))
     where = np.flatnonzero(packed & _IN_WORD)
     codes = packed[where]
     is_first = np.ones(len(where), dtype=np.bool_)
@@ -106,31 +83,19 @@ def word_codes(text: str) -> WordCodes:
     return WordCodes(codes, bounds, is_unspaced[firsts], begins[where], ends[where])
 
 
-def _packed(text: str) -> Codes:
-    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
-    packed = _table[points]
-    if not packed.all():
-        for page in np.unique(points[packed == 0] >> _PAGE_BITS).tolist():
-            _fill(page)
-        packed = _table[points]
+def _packed(character: str) -> int:
+    plain = folded(character)
+    is_special = _joins(character)
+    if len(plain) > 1 and not is_special:
+        is_special = WORD_CHARACTER.search(plain) is not None
+    # In a rewritten text a special character stands for itself.
+    shown = character if is_special or len(plain) > 1 else plain
+    packed = ord(shown) | (_SPECIAL if is_special else 0)
+    if WORD_CHARACTER.fullmatch(shown):
+        packed |= _IN_WORD
+        if UNSPACED_CHARACTER.fullmatch(shown):
+            packed |= _UNSPACED
     return packed
-
-
-def _fill(page: int) -> None:
-    for point in range(page << _PAGE_BITS, (page + 1) << _PAGE_BITS):
-        character = chr(point)
-        plain = folded(character)
-        is_special = _joins(character)
-        if len(plain) > 1 and not is_special:
-            is_special = _WORD_CHARACTER.search(plain) is not None
-        # In a rewritten text a special character stands for itself.
-        shown = character if is_special or len(plain) > 1 else plain
-        packed = ord(shown) | _KNOWN | (_SPECIAL if is_special else 0)
-        if _WORD_CHARACTER.fullmatch(shown):
-            packed |= _IN_WORD
-            if _UNSPACED_CHARACTER.fullmatch(shown):
-                packed |= _UNSPACED
-        _table[point] = packed
 
 
 def _joins(character: str) -> bool:
@@ -164,17 +129,4 @@ def _rewritten(text: str, special_C: NDArray[np.bool_]) -> tuple[str, tuple[Indi
     return "".join(pieces), (begins, ends)
 
 
-_known_powers: list[tuple[Hashes, Hashes]] = []
-
-
-def _powers(length: int) -> tuple[Hashes, Hashes]:
-    """Return the powers of the base and of its inverse, at least 0 to `length`."""
-    if not _known_powers or len(_known_powers[0][0]) <= length:
-        size = 1 << max(10, (length + 1).bit_length())
-        found: list[Hashes] = []
-        for base in (_BASE, _INVERSE_BASE):
-            factors = np.full(size, base, dtype=np.uint64)
-            factors[0] = 1
-            found.append(np.multiply.accumulate(factors))
-        _known_powers[:] = [(found[0], found[1])]
-    return _known_powers[0]
+_PACKED = CodePointTable(_packed, np.uint32)

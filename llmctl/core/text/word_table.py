@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llmctl.core.text.polynomial_hashes import POWERS, Hashes, Integers, mixed
 from llmctl.core.text.punctuation import SENTENCE_ENDS, SYMBOLS
 from llmctl.core.text.word_splitting import Splitter
 
@@ -28,41 +29,6 @@ SENTENCE_END = 8
 MOST_PIECES = 500_000
 
 Ids = NDArray[np.int32]
-Integers = NDArray[np.int64]
-Hashes = NDArray[np.uint64]
-
-# Any odd number has its inverse modulo 2^64; this one is the golden ratio's.
-_BASE = 0x9E3779B97F4A7C15
-_INVERSE_BASE = pow(_BASE, -1, 1 << 64)
-
-
-def _powers(base: int, num: int) -> Hashes:
-    """Return base^0 … base^(num - 1) modulo 2^64."""
-    powers = np.full(num, base, dtype=np.uint64)
-    powers[0] = 1
-    return np.multiply.accumulate(powers)
-
-
-class Powers:
-    """Powers of one number modulo 2^64, by two tables of 65,536."""
-
-    def __init__(self, base: int) -> None:
-        self._low = _powers(base, 1 << 16)
-        self._high = _powers(pow(base, 1 << 16, 1 << 64), 1 << 16)
-
-    def of(self, exponents: Integers) -> Hashes:
-        """Return the power for each exponent below 2^32."""
-        low = self._low[exponents & 0xFFFF]
-        if not len(exponents) or exponents[-1] <= 0xFFFF:
-            return low
-        return low * self._high[exponents >> 16]
-
-
-def mixed(values: Hashes) -> Hashes:
-    """Return each value with its bits mixed (the end of SplitMix64, Steele et al. 2014)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
 
 
 class _Numbers(dict[str, int]):
@@ -330,8 +296,6 @@ class WordTable:
 
 
 _SPACE = re.compile(r"\s+")
-POWERS = Powers(_BASE)
-INVERSE_POWERS = Powers(_INVERSE_BASE)
 
 
 def _flags(word: str) -> int:

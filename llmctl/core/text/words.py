@@ -21,6 +21,10 @@ MARKS = (
     "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u0900-\u0963\u0981-\u0df3"
 )
 
+UNSPACED_CHARACTER = re.compile(f"[{UNSPACED}]")
+"""One character of such a script, which is a word."""
+WORD_CHARACTER = re.compile(f"[^\\W_]|[{UNSPACED}{MARKS}]")
+"""One character of a word."""
 _WORD = re.compile(f"[{UNSPACED}]|(?:(?![{UNSPACED}])[^\\W_]|[{MARKS}])+")
 
 

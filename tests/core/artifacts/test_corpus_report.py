@@ -49,19 +49,18 @@ def full_tally(text="text"):
     for rule in range(20):
         tally.drop(document(rule, "ja", text=text), f"rule_{rule}", 0.25, True)
     tally.drop(document(1, "und", text=text), "near_duplicate", 0.9, 0.8, duplicate_of=text)
-    tally.keep(document(1, text=text), cut_characters={"cut_policy_lines": 9}, times=2)
-    tally.changed("repair", text, f"{text} a", f"{text} b", language="zh")
+    tally.keep(document(1, text=text), times=2)
+    tally.changed("repair", text, f"{text} abcd", f"{text} b", language="zh")
     tally.cluster(text, 2)
     tally.cluster(text, 2000)
     tally.hits(text, text, text)
     tally.private("email", "zh", text, 3)
-    tally.encoding("gb18030")
     tally.fail(text, Unreadable(text, text))
     return tally
 
 
 def figures_of(tally, **plan):
-    return corpus_figures(tally, CorpusOrigin(CleanPlan(**plan), "run"))
+    return corpus_figures(tally, CorpusOrigin(CleanPlan(**plan)))
 
 
 def tree_of(figures):
@@ -99,7 +98,7 @@ def test_three_files(tmp_path):
 def test_same_tally_same_bytes(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
-        write_corpus_report(tmp_path / name, full_tally(), CorpusOrigin(CleanPlan(), "x"))
+        write_corpus_report(tmp_path / name, full_tally(), CorpusOrigin(CleanPlan()))
 
     for name in ("report.json", "report.md", "report.html"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -123,7 +122,7 @@ def test_every_section_stands_in_the_page():
         "How this was made",
     ]
     text = text_of(figures)
-    assert "Encodings: gb18030 1." in text
+    assert "characters cut out" in text
     assert "10 more rules" in text  # of 22
     assert "min_words" in text
 
@@ -204,7 +203,7 @@ def test_an_empty_corpus_has_a_page():
     figures = figures_of(CorpusTally())
 
     assert "0 documents in = 0 kept" in text_of(figures)
-    assert corpus_markdown(figures).startswith("# run\n")
+    assert corpus_markdown(figures).startswith("# Corpus\n")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def content(tally):
 
 def test_counts_by_language_and_source():
     tally = CorpusTally()
-    tally.keep(document(1), cut_characters={"cut_policy_lines": 3, "cut_citations": 0})
+    tally.keep(document(1))
     tally.keep(document(2, "en", text="two"), times=3)
     tally.drop(document(3), "min_words", 4, 50)
     tally.drop(document(4, source="b"), "min_words", 4, 50)
@@ -37,7 +37,6 @@ def test_counts_by_language_and_source():
     assert (counts.total, counts.kept, counts.num_dropped, counts.unreadable) == (5, 2, 2, 1)
     assert (counts.kept_characters, counts.dropped_characters) == (4 + 3, 8)
     assert (counts.repeats, counts.repeated_characters) == (2, 6)
-    assert counts.cut == {"cut_policy_lines": 3}
     assert list(tally.languages) == ["en", "zh"]
     assert tally.languages["zh"].as_json() == {
         "documents": 3,
@@ -47,7 +46,6 @@ def test_counts_by_language_and_source():
         "kept_characters": 4,
         "dropped_characters": 8,
         "dropped_characters_by_rule": {"min_words": 8},
-        "cut_characters": {"cut_policy_lines": 3},
         "private": {"email": 2},
     }
     assert tally.sources["b"].total == 2
@@ -115,7 +113,17 @@ def test_a_report_tells_no_personal_data():
     assert "lisi" not in str(sample)
 
 
-def test_clusters_hits_places_and_encodings():
+def test_characters_that_changes_take_away():
+    tally = CorpusTally()
+    tally.changed("lines", "1", "kept\nPrivacy policy", "kept", language="en")
+    tally.changed("lines", "2", "天地\n玄黄", "天地", language="zh")
+    tally.changed("privacy", "2", "a@b.cn", "email@example.com", language="zh")
+
+    assert dict(tally.num_cut) == {"lines": 15 + 3}
+    assert tally.num_changed["lines", "zh"] == 1
+
+
+def test_clusters_hits_and_places():
     tally = CorpusTally()
     for number in range(100):
         tally.cluster(f"id{number:02}", 2 + number % 4)
@@ -124,8 +132,6 @@ def test_clusters_hits_places_and_encodings():
     tally.fail("a", Unreadable("a:10", "not JSON: bad, column 7"))
     tally.fail("a", Unreadable("a:9", "not JSON: worse, column 12"))
     tally.fail("a", Unreadable("a", "a line of more than 256 MB"))
-    for name in ("utf-8", "gb18030", "utf-8"):
-        tally.encoding(name)
 
     assert dict(tally.cluster_sizes) == {2: 25, 3: 25, 4: 25, 5: 25}
     assert len(tally.largest_clusters()) == corpus_tally.MAX_CLUSTERS
@@ -135,7 +141,6 @@ def test_clusters_hits_places_and_encodings():
     assert len(tally.evaluation_hits()["gsm8k:1"].draw.drawn()) == 3
     assert [mark.place for mark in tally.places()] == ["a", "a:9", "a:10"]
     assert dict(tally.reasons) == {"not JSON": 2, "a line of more than … MB": 1}
-    assert dict(tally.encodings) == {"gb18030": 1, "utf-8": 2}
 
 
 def test_lists_stay_short():
@@ -177,7 +182,6 @@ EVENTS = st.one_of(
     st.tuples(st.just("changed"), NAMES, NAMES, TEXTS, TEXTS),
     st.tuples(st.just("cluster"), NAMES, st.integers(2, 9)),
     st.tuples(st.just("hits"), NAMES, NAMES, TEXTS),
-    st.tuples(st.just("encoding"), NAMES),
     st.tuples(
         st.just("measured"),
         LANGUAGES,
@@ -207,7 +211,7 @@ def test_any_parts_in_any_order_add_up_to_the_whole(pairs, order):
     total = CorpusTally()
     for part in order:
         events = [event for event, where in pairs if where == part]
-        total.merge(CorpusTally.from_json(orjson.loads(content(told(events)))))
+        total.add_json(orjson.loads(content(told(events))))
 
     assert content(total) == content(whole)
 
@@ -217,7 +221,7 @@ def test_parts_may_be_many_more_than_what_is_kept_of_them():
     events += [("cluster", f"c{n}", 2 + n % 7) for n in range(60)]
     total = CorpusTally()
     for event in reversed(events):
-        total.merge(told([event]))
+        total.add_json(told([event]).as_json())
 
     assert content(total) == content(told(events))
 
@@ -237,7 +241,7 @@ def test_measures_by_other_rules_do_not_add_up():
     second.measured("zh", {"min_words": 3}, QualityRules(min_words=7))
 
     with pytest.raises(ValueError, match="histograms of zh with thresholds"):
-        first.merge(second)
+        first.add_json(second.as_json())
 
 
 # ------------------------------------------------------------------ large shares

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from llmctl.core.artifacts.duplicate_pairs import DuplicatePair
 from llmctl.core.artifacts.fingerprint_units import FingerprintUnit
 from llmctl.core.clean_plan import DuplicatesPlan
-from llmctl.core.cleaning import buckets, spill
+from llmctl.core.cleaning import duplicate_buckets, spill
 from llmctl.core.cleaning.duplicates import resolve
 from llmctl.core.errors import DataError
 from llmctl.core.text.near_duplicates import similarity
@@ -201,7 +201,7 @@ def test_full_buckets_compare_with_the_best_only(bench, texts, monkeypatch, meas
     documents = [edited(made_text(seed), edits) for seed in range(6) for edits in range(4)]
     whole = bench.survivors(documents, similarity=0.5, measure=measure)
 
-    monkeypatch.setattr(buckets, "MAX_SURVIVORS", 1)
+    monkeypatch.setattr(duplicate_buckets, "MAX_SURVIVORS", 1)
 
     # One original is in each bucket: nothing is lost.
     assert bench.survivors(documents, similarity=0.5, measure=measure) == whole
@@ -209,10 +209,10 @@ def test_full_buckets_compare_with_the_best_only(bench, texts, monkeypatch, meas
 
 
 def test_a_full_bucket_takes_no_more(bench, monkeypatch):
-    monkeypatch.setattr(buckets, "MAX_SURVIVORS", 2)
+    monkeypatch.setattr(duplicate_buckets, "MAX_SURVIVORS", 2)
     scratch = bench.directory / "buckets"
     scratch.mkdir()
-    found = buckets.Buckets(scratch, 10, 10, 0)
+    found = duplicate_buckets.Buckets(scratch, 10, 10, 0)
     found.add(np.full(5, 7, np.uint64), np.arange(5, dtype=np.uint32))
     found.add(np.array([8], np.uint64), np.array([9], np.uint32))
 
@@ -312,9 +312,9 @@ def test_many_parts_on_the_disk_change_nothing(bench, texts, monkeypatch, measur
     whole = list(bench.resolve(documents, similarity=0.5, measure=measure).named_pairs())
 
     monkeypatch.setattr(spill, "PART_RECORDS", 40)
-    monkeypatch.setattr(buckets, "PART_RECORDS", 40)
-    monkeypatch.setattr("llmctl.core.cleaning.candidates._SLICE_DOCUMENTS", 5)
-    monkeypatch.setattr("llmctl.core.cleaning.candidates._SLICE_SHINGLES", 11)
+    monkeypatch.setattr(duplicate_buckets, "PART_RECORDS", 40)
+    monkeypatch.setattr("llmctl.core.cleaning.duplicate_candidates._SLICE_DOCUMENTS", 5)
+    monkeypatch.setattr("llmctl.core.cleaning.duplicate_candidates._SLICE_SHINGLES", 11)
 
     found = bench.resolve(documents, similarity=0.5, measure=measure)
     assert list(found.named_pairs()) == whole

@@ -35,11 +35,15 @@ class Watcher(Progress):
     def __init__(self, checks_until_stop=None):
         super().__init__()
         self.warnings = []
+        self.notes = []
         self.begun = []
         self.checks_left = checks_until_stop
 
     def begin(self, activity, total=None, unit=""):
         self.begun.append((activity, total, unit))
+
+    def note(self, message):
+        self.notes.append(message)
 
     def warn(self, message):
         self.warnings.append(message)
@@ -425,14 +429,17 @@ def test_a_mix_keeps_shares_and_repeats(base):
 def test_evaluation_data_is_dropped_or_cut(base):
     question = "If Anna has twelve apples and gives five of them to her brother Ben, how many?"
     write_texts(base / "in" / "a.jsonl", [sentence(1), f"{sentence(2)} {question}"])
-    (base / "gsm.txt").write_text(question, encoding="utf-8")
+    (base / "gsm.txt").write_text(f"{question}\nYes\n北京\n", encoding="utf-8")
+    progress = Watcher()
 
-    run(base, decontaminate=DecontaminationPlan(files=("gsm.txt",)))
+    run(base, decontaminate=DecontaminationPlan(files=("gsm.txt",)), progress=progress)
     cut = DecontaminationPlan(files=("gsm.txt",), action="cut")
     run(base, decontaminate=cut, target="cut")
 
     [item] = dropped(base)
     assert (item["rule"], item["item"]) == ("contaminated", "gsm.txt:1")
+    [note] = progress.notes
+    assert "of 3 evaluation items 2 are not looked for: 2 are too short, 0 say too" in note
     assert [item.text for item in read_corpus(base / "cut")][1] == sentence(2).strip()
     report = json.loads((base / "cut" / "report.json").read_bytes())
     assert report["evaluation_hits"][0]["item"] == "gsm.txt:1"

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmctl.core.artifacts.fingerprint_units import FingerprintUnit, FingerprintUnits
-from llmctl.core.cleaning.buckets import Buckets
+from llmctl.core.cleaning.duplicate_buckets import Buckets
 from llmctl.core.cleaning.spill import Spill
 from llmctl.core.text.near_duplicates import NUM_HASHES, band_keys, band_rows, num_anchors
-from llmctl.core.text.shingles import mixed
+from llmctl.core.text.polynomial_hashes import mixed
 
 _ANCHOR = np.dtype("<u4")
 _SLICE_DOCUMENTS = 1 << 14
