@@ -319,21 +319,20 @@ def test_signal_during_a_long_step_drops_the_step(server, folder):
     set_train(folder, tokens_per_step=4096, num_validations=0, num_samples=0)
     wide = (
         "--set",
-        "model.width=384",
+        "model.width=256",
         "--set",
-        "model.mlp_width=1536",
+        "model.mlp_width=1024",
         "--set",
-        "model.num_layers=8",
+        "model.num_layers=6",
     )
     command = server.start(*EVAL, *wide, cwd=folder).until("rename", r"training/decisions\.json$")
-    time.sleep(0.5)  # it is at the first step
+    time.sleep(0.1)  # it is at the first step
     sent = time.monotonic()
 
     ended = command.send(signal.SIGTERM).wait()
 
     assert ended.exit_code == -signal.SIGTERM
-    # The promise is 25 s; that the step was dropped is seen by what is not there.
-    assert time.monotonic() - sent < 15
+    assert time.monotonic() - sent < 3
     assert (folder / RUN / "training/step-00000000").is_dir()
     assert not (folder / RUN / "training/metrics.jsonl").exists()
 
