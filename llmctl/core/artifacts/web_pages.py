@@ -12,11 +12,11 @@ import json
 import os
 import select
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 
 from llmctl.core.artifacts.page_extraction import LENGTH
+from llmctl.core.child_process import start_module
 from llmctl.core.errors import MissingInputError
 
 MAX_PAGE_BYTES = 20_000_000
@@ -92,13 +92,13 @@ class PageExtractor:
     def _started(self) -> subprocess.Popen[bytes]:
         if self._child is None:
             require_trafilatura()
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "llmctl.core.artifacts.page_extraction", str(self._limit)],
+            self._child = start_module(
+                "llmctl.core.artifacts.page_extraction",
+                self._limit,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
         return self._child
 

@@ -19,10 +19,10 @@ import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import connection
-from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from llmctl.core import errors
+from llmctl.core.child_process import start_module
 from llmctl.core.errors import LlmctlError
 from llmctl.core.progress import Progress
 
@@ -156,13 +156,12 @@ class _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             descriptor = theirs.fileno()
-            self._process = subprocess.Popen(
-                # Without -P a file in the working directory could be taken for a module.
-                [sys.executable, "-P", "-m", __name__, str(descriptor), str(os.getpid())],
+            self._process = start_module(
+                __name__,
+                descriptor,
+                os.getpid(),
                 stdin=subprocess.DEVNULL,
                 pass_fds=[descriptor],
-                process_group=0,  # Ctrl-C is for the parent to hear
-                env={**os.environ, "PYTHONPATH": _module_path()},
             )
         self.connection = connection.Connection(ours.detach())
 
@@ -207,11 +206,6 @@ class _Worker:
         self._process.kill()
         self._process.wait()
         self.connection.close()
-
-
-def _module_path() -> str:
-    """Let a child find its modules where this process finds them."""
-    return os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
 
 
 class _Reporter:

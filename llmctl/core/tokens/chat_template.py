@@ -7,10 +7,8 @@ own, with limits of time, memory and length; this process never loads the templa
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import unicodedata
@@ -20,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
+from llmctl.core.child_process import start_module
 from llmctl.core.errors import DataError, LlmctlError, UsageError
 
 Message = Mapping[str, Any]
@@ -180,20 +179,16 @@ class _Process:
     """The child and its two pipes."""
 
     def __init__(self, time_limit_seconds: float) -> None:
-        # The child finds its modules where this process finds them, and with -P not in the
-        # working directory.
-        paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         limits = (MAX_MEMORY_BYTES, MAX_TEXT_CHARACTERS, time_limit_seconds)
         self._time_limit_seconds = time_limit_seconds
         self._is_ready = False
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
-        self._child = subprocess.Popen(
-            [sys.executable, "-P", "-m", f"{__name__}_process", *map(str, limits)],
+        self._child = start_module(
+            f"{__name__}_process",
+            *limits,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env={**os.environ, "PYTHONPATH": paths},
-            process_group=0,  # Ctrl-C is for the parent to hear, and to act upon
         )
 
     def answer(self, request: bytes) -> dict[str, Any]:

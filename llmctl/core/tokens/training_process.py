@@ -19,6 +19,7 @@ from pathlib import Path
 import orjson
 
 from llmctl.core import atomic
+from llmctl.core.child_process import start_module
 from llmctl.core.errors import LlmctlError, OutputError, StorageError
 from llmctl.core.progress import Progress
 from llmctl.core.tokens.bpe import train_bpe
@@ -92,21 +93,14 @@ def _write_texts(texts: Iterable[str], path: Path, progress: Progress) -> int:
 
 
 def _run_child(directory: Path, progress: Progress) -> None:
-    # The child finds its modules where this process finds them. Without -P it would first look
-    # in the working directory, where a file of the user's may be called tokenize.py.
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
-        "RUST_BACKTRACE": "0",
-    }
     with (directory / LOG_NAME).open("wb") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__, str(directory)],
+        child = start_module(
+            __name__,
+            directory,
+            environment={"RUST_BACKTRACE": "0"},
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env=environment,
-            process_group=0,  # Ctrl-C is for the parent to hear, and to act upon
         )
     try:
         while True:

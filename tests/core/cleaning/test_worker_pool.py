@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pool_tasks import Squares
 
-from llmctl.core.cleaning import worker_pool
+from llmctl.core.child_process import module_path
 from llmctl.core.cleaning.worker_pool import Done, WorkerPool
 from llmctl.core.errors import DataError, Interrupted, LlmctlError
 from llmctl.core.progress import Progress
@@ -111,7 +111,7 @@ def test_workers_end_with_their_parent(tmp_path):
         "with WorkerPool(1, Progress()) as pool:\n"
         "    list(pool.run([Path(sys.argv[1])], lambda *_: None, Squares))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": worker_pool._module_path()}
+    environment = {**os.environ, "PYTHONPATH": module_path()}
     parent = subprocess.Popen([sys.executable, "-c", script, str(note)], env=environment)
     wait_until(lambda: note.exists() and note.read_text())
 
