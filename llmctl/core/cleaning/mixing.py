@@ -166,32 +166,15 @@ def _stands_for(pattern: str, source: str) -> bool:
     )
 
 
-def lowest(draws_D: Draws, size: int, threshold: int = _MAX_DRAW) -> NDArray[np.bool_]:
-    """Tell which documents have the `size` lowest draws, of those up to `threshold`.
-
-    Of equal draws the first documents count.
-    """
-    numbers = np.flatnonzero(draws_D <= np.uint64(threshold))
-    chosen = np.zeros(len(draws_D), dtype=np.bool_)
-    chosen[numbers[np.argsort(draws_D[numbers], kind="stable")[:size]]] = True
-    return chosen
-
-
 class Sampler:
-    """Draws a number of documents evenly from inputs that are read once, unit by unit.
-
-    A unit's candidates are `lowest(draws, size, threshold)` with the threshold of the moment
-    when it began. Units may end in any order; a threshold only spares work, so it may be an
-    old one. In the end the sample is `lowest` of all candidates' draws in the order of the
-    units. As the threshold falls with every unit, there are about size * (1 + ln(D / size))
-    candidates in all, where there are more documents than that.
+    """Finds the lowest draws of documents that come unit by unit, in any order.
 
     Args:
         size: Documents to draw.
 
     Attributes:
-        num_seen: Documents merged so far, candidates or not.
-        threshold: No document with a higher draw can be in the sample.
+        num_seen: Documents merged so far.
+        threshold: The documents with no higher draw are the sample.
     """
 
     def __init__(self, size: int) -> None:
@@ -200,14 +183,14 @@ class Sampler:
         self.threshold = _MAX_DRAW
         self._lowest: Draws = np.empty(0, dtype=np.uint64)
 
-    def merge(self, candidates: Draws, num_documents: int) -> None:
+    def merge(self, lowest_draws: Draws, num_documents: int) -> None:
         """Take in a unit.
 
         Args:
-            candidates: The draws of its candidates.
+            lowest_draws: Of its documents; as many as are drawn in all, or as it has.
             num_documents: How many documents it has.
         """
         self.num_seen += num_documents
-        self._lowest = np.sort(np.concatenate((self._lowest, candidates)))[: self.size]
+        self._lowest = np.sort(np.concatenate((self._lowest, lowest_draws)))[: self.size]
         if len(self._lowest) == self.size:
             self.threshold = int(self._lowest[-1])

@@ -95,9 +95,10 @@ def read_unit(
         advance(Done(job.num_bytes))
 
 
-def drawn(item: Document | Unreadable) -> int:
-    """Return the draw that decides whether something belongs to a sample."""
-    return draw(SAMPLE_SEED, item.place if isinstance(item, Unreadable) else item.id)
+def drawn(source: str, item: Document | Unreadable) -> int:
+    """Return the draw that decides whether something of a source belongs to a sample."""
+    name = item.place if isinstance(item, Unreadable) else item.id
+    return draw(SAMPLE_SEED, f"{source}\n{name}")
 
 
 class DrawCollector:
@@ -111,6 +112,6 @@ class DrawCollector:
         """Return the lowest draws of the unit's documents, and how many documents it has."""
         if job.earlier is not None:
             return np.empty(0, np.uint64), 0
-        draws = array("Q", (drawn(item) for _, item in read_unit(job, self._sources, advance)))
+        draws = array("Q", (drawn(*found) for found in read_unit(job, self._sources, advance)))
         job.remove_piece()
         return np.sort(np.array(draws, np.uint64))[: self._num_wanted], len(draws)

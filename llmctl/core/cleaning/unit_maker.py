@@ -87,7 +87,7 @@ class UnitMaker:
     def _items(self, job: UnitJob, advance: Advance) -> Iterator[tuple[str, Document | Unreadable]]:
         below = self._setting.sample_below
         for source, item in read_unit(job, self._setting.sources, advance):
-            if below is None or drawn(item) <= below:
+            if below is None or drawn(source, item) <= below:
                 yield source, item
 
     def _examined(self, document: Document, unit: _Unit) -> bytes:

@@ -1,7 +1,6 @@
 """Mixing and sampling: by hand, then conservation, independence of order, shares and caps."""
 
 import math
-import random
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmctl.core.clean_plan import MixPlan
-from llmctl.core.cleaning.mixing import Mixer, Sampler, copy_id, draw, lowest
+from llmctl.core.cleaning.mixing import Mixer, Sampler, copy_id, draw
 from llmctl.core.errors import RecipeError
 
 HALF = 1 << 63
@@ -216,47 +215,17 @@ def test_ids_of_copies():
     assert [copy_id("x", number) for number in (1, 2, 3)] == ["x", "x#2", "x#3"]
 
 
-def test_lowest_by_hand():
-    draws = np.array([5, 1, 3, 3, 2**64 - 1], np.uint64)
-
-    assert lowest(draws, 3).tolist() == [False, True, True, True, False]
-    assert lowest(draws, 2).tolist() == [False, True, True, False, False]
-    assert lowest(draws, 9).all()
-    assert lowest(draws, 9, threshold=3).tolist() == [False, True, True, True, False]
-
-
 @given(
     st.lists(st.lists(st.integers(0, 60) | st.integers(0, 2**64 - 1), max_size=20), max_size=12),
     st.integers(1, 30),
     st.randoms(),
 )
 def test_units_in_any_order_give_the_sample_of_all(units, size, generator):
-    arrays = [np.array(unit, np.uint64) for unit in units]
-    everything = np.concatenate([np.empty(0, np.uint64), *arrays])
+    draws = sorted(draw for unit in units for draw in unit)
+    generator.shuffle(units)
     sampler = Sampler(size)
-    order = list(range(len(units)))
-    generator.shuffle(order)
-    candidates, thresholds = {}, [sampler.threshold]
-    for number in order:
-        # A worker may have begun with any earlier threshold.
-        candidates[number] = lowest(arrays[number], size, generator.choice(thresholds))
-        sampler.merge(arrays[number][candidates[number]], len(arrays[number]))
-        thresholds.append(sampler.threshold)
+    for unit in units:
+        sampler.merge(np.array(sorted(unit)[:size], np.uint64), len(unit))
 
-    masks = np.concatenate([np.empty(0, bool), *(candidates[n] for n in range(len(units)))])
-    chosen = np.flatnonzero(masks)[lowest(everything[masks], size)]
-    assert chosen.tolist() == np.flatnonzero(lowest(everything, size)).tolist()
-    assert sampler.num_seen == len(everything)
-
-
-def test_a_sample_spares_work():
-    generator = random.Random(3)
-    sampler = Sampler(10)
-    num_candidates = 0
-    for _ in range(100):
-        draws = np.array([generator.getrandbits(64) for _ in range(100)], np.uint64)
-        found = lowest(draws, 10, sampler.threshold)
-        num_candidates += int(found.sum())
-        sampler.merge(draws[found], 100)
-
-    assert num_candidates < 2 * 10 * (1 + math.log(10_000 / 10))
+    assert sampler.num_seen == len(draws)
+    assert sampler.threshold == (draws[size - 1] if len(draws) >= size else 2**64 - 1)
