@@ -5,8 +5,8 @@
 Both read JSON Lines and write what they keep, in two processes where they can: datatrove by
 its four steps (signatures, buckets, cluster, filter) as it is configured by default, 14 bands
 of 8 rows, runs of five words, its own word splitter for the language; llmctl by fingerprints
-in the processes and the resolution of duplicates in one. datatrove (0.10.1, with xxhash below
-4) is no dependency of llmctl: `pip install 'datatrove[processing]' 'xxhash<4' spacy jieba`.
+in the processes and the resolution of duplicates in one. What datatrove needs is the extra
+`benchmark`.
 
 The truth is told twice: by the true Jaccard similarity of runs of five words (characters in
 Chinese), and by what was planted. See `planted_duplicates`.
