@@ -11,7 +11,7 @@ demo: $(VENV)/installed
 	$(VENV)/bin/llmctl run quickstart
 
 test: $(VENV)/installed-test
-	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --max-worker-restart 0
 
 test-slow: $(VENV)/installed-test
 	$(VENV)/bin/python benchmarks/slow_tests.py

@@ -116,16 +116,25 @@ def llmctl(capfd, monkeypatch):
 
             monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         capfd.readouterr()
-        interrupt = signal.getsignal(signal.SIGINT)
+        former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGPIPE)}
         try:
             with pytest.raises(SystemExit) as ended:
                 main()
         finally:
-            signal.signal(signal.SIGINT, interrupt)
+            for number, handler in former.items():
+                signal.signal(number, handler)
         captured = capfd.readouterr()
         return Result(int(ended.value.code or 0), captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def broken_pipe_ends():
+    """A broken pipe would end this process, as it does a command, were it not seen to."""
+    former = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGPIPE, former)
 
 
 @pytest.fixture(scope="session")

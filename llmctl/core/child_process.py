@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +39,19 @@ def start_module(
 def module_path() -> str:
     """Return where this process finds its modules, for the environment of another."""
     return os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+
+
+@contextmanager
+def broken_pipe_as_error() -> Generator[None]:
+    """Write to a child within: its death is a BrokenPipeError, and not ours.
+
+    By `main` the signal of a broken pipe ends this process, for the sake of `llmctl ... | head`.
+    """
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+    try:
+        yield
+    finally:
+        if signal.SIGPIPE not in former:
+            if signal.SIGPIPE in signal.sigpending():
+                signal.sigwait({signal.SIGPIPE})
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 
 from llmctl.core.artifacts.page_extraction import LENGTH
-from llmctl.core.child_process import start_module
+from llmctl.core.child_process import broken_pipe_as_error, start_module
 from llmctl.core.errors import MissingInputError
 
 MAX_PAGE_BYTES = 20_000_000
@@ -136,7 +136,8 @@ def _exchange(child: subprocess.Popen[bytes], request: bytes, seconds: float) ->
         if remaining <= 0 or not any(ready):
             raise TimeoutError
         if ready[1]:
-            unsent = unsent[os.write(outgoing, unsent[:_READ_BYTES]) :]
+            with broken_pipe_as_error():
+                unsent = unsent[os.write(outgoing, unsent[:_READ_BYTES]) :]
         if ready[0]:
             received = os.read(incoming, _READ_BYTES)
             if not received:

@@ -22,7 +22,7 @@ from multiprocessing import connection
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from llmctl.core import errors
-from llmctl.core.child_process import start_module
+from llmctl.core.child_process import broken_pipe_as_error, start_module
 from llmctl.core.errors import LlmctlError
 from llmctl.core.progress import Progress
 
@@ -172,10 +172,11 @@ class _Worker:
     def give(self, job: Any, task: tuple[Any, ...]) -> None:
         self._jobs.append(job)
         try:
-            if self._task is not task:
-                self.connection.send(("task", *task))
-                self._task = task
-            self.connection.send(("job", job))
+            with broken_pipe_as_error():
+                if self._task is not task:
+                    self.connection.send(("task", *task))
+                    self._task = task
+                self.connection.send(("job", job))
         except OSError:
             self._raise_death()
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
-from llmctl.core.child_process import start_module
+from llmctl.core.child_process import broken_pipe_as_error, start_module
 from llmctl.core.errors import DataError, LlmctlError, UsageError
 
 Message = Mapping[str, Any]
@@ -221,7 +221,7 @@ class _Process:
 
     def _exchange(self, request: bytes) -> bytes:
         try:
-            with _broken_pipe_as_error():
+            with broken_pipe_as_error():
                 stdin = self._stream(self._child.stdin)
                 stdin.write(request)
                 stdin.flush()
@@ -261,19 +261,6 @@ class _Process:
     def _stream(stream: IO[bytes] | None) -> IO[bytes]:
         assert stream is not None  # each is a pipe
         return stream
-
-
-@contextmanager
-def _broken_pipe_as_error() -> Generator[None]:
-    """Keep the signal from ending us, as `main` lets it do, where the reader has died."""
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
-    try:
-        yield
-    finally:
-        if signal.SIGPIPE not in former:
-            if signal.SIGPIPE in signal.sigpending():
-                signal.sigwait({signal.SIGPIPE})
-            signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 def _configured_source(found: object, path: Path) -> str | None:

@@ -108,6 +108,20 @@ def test_a_child_that_does_not_answer_is_ended_and_replaced():
     extractor.close()
 
 
+@pytest.mark.usefixtures("broken_pipe_ends")
+def test_a_dead_child_costs_the_page_alone():
+    extractor = PageExtractor()
+    extractor.extract(PAGE)
+    extractor._child.kill()
+    extractor._child.wait()
+
+    with pytest.raises(UnreadablePage, match="ended the process that did it"):
+        extractor.extract(PAGE)
+
+    assert extractor.extract(PAGE).title == "春晓 - 诗"
+    extractor.close()
+
+
 def test_what_goes_wrong_in_the_child_is_the_reason():
     from llmctl.core.artifacts.page_extraction import _answer
 

@@ -93,6 +93,17 @@ def test_errors_of_a_worker_are_told(job, kind, message):
         run([1, job, 2], num_workers=1)
 
 
+@pytest.mark.usefixtures("broken_pipe_ends")
+def test_a_worker_that_died_between_jobs_is_told():
+    with WorkerPool(1, Progress()) as pool:
+        list(pool.run([1], lambda _: None, Squares, 1))
+        pool._workers[0]._process.kill()
+        pool._workers[0]._process.wait()
+
+        with pytest.raises(LlmctlError, match="killed by the system"):
+            list(pool.run([2], lambda _: None, Squares, 1))
+
+
 def test_an_early_end_kills_the_workers(tmp_path):
     note = tmp_path / "pid"
 
