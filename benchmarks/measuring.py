@@ -18,6 +18,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 def surroundings() -> dict[str, Any]:
     """The machine and the versions that a figure holds for."""
     names = ("llmctl-toolkit", "torch", "tokenizers", "typer", "transformers")
+    names += ("tiktoken", "datasets", "datatrove")
     versions = {name: metadata.version(name) for name in names if _is_installed(name)}
     return {
         "measured": datetime.now(UTC).strftime("%Y-%m-%d"),

@@ -109,7 +109,8 @@ def _plan(field: Any) -> type[pydantic.BaseModel] | None:
 
 def _table(fields: dict[str, Any], schema: dict[str, Any]) -> str:
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
-    for name, field in fields.items():
+    for attribute, field in fields.items():
+        name = field.alias or attribute
         meaning = _cell(field.description or "")
         if _plan(field) is not None:
             rows.append(f"| `{name}` | section | | {meaning} |")
@@ -130,9 +131,13 @@ def _kind(schema: dict[str, Any]) -> str:
         return json.dumps(schema["const"])
     if "enum" in schema:
         return " or ".join(json.dumps(value) for value in schema["enum"])
-    kind = "list of texts" if schema["type"] == "array" else _TYPES[schema["type"]]
+    kind = _list(schema["items"]) if schema["type"] == "array" else _TYPES[schema["type"]]
     bounds = [text.format(_number(schema[key])) for key, text in _BOUNDS.items() if key in schema]
     return f"{kind} {' and '.join(bounds)}".strip()
+
+
+def _list(items: dict[str, Any]) -> str:
+    return "list of texts" if items.get("type") == "string" else f"list of: {_kind(items)}"
 
 
 def _number(value: float) -> str:

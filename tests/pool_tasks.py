@@ -5,8 +5,8 @@ import signal
 import time
 from pathlib import Path
 
-from llmctl.core.cleaning.worker_pool import Done
 from llmctl.core.errors import DataError
+from llmctl.core.worker_pool import Done
 
 
 class Squares:

@@ -24,6 +24,7 @@ PAIRS = [
     ("README.md", "README.zh.md"),
     ("docs/guide.md", "docs/guide.zh.md"),
     ("docs/clean.md", "docs/clean.zh.md"),
+    ("docs/tokenize.md", "docs/tokenize.zh.md"),
 ]
 HEADING = re.compile(r"(#+) .+")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -275,6 +276,30 @@ def test_every_block_of_the_page_on_cleaning_runs(reader, shell_path):
     assert "'exact': True, 'corpus': None" in output
     assert (reader / "runs/pages/corpus/report.html").is_file()
     assert (reader / "parts/manifest.json").is_file()
+
+
+def test_every_block_of_the_page_on_tokenizing_runs(reader, shell_path):
+    output = run_blocks("docs/tokenize.md", reader, shell_path)
+
+    assert '{"text":"The world is 世界"}' in output
+    assert "Beside other tokenizers" in output
+    assert "tokens for training" in output
+    for place in ("runs/sizes/shards", "runs/mixed/shards", "tested", "datatrove", "nanogpt"):
+        assert (reader / place / "manifest.json").is_file(), place
+    for place in ("chat-shards", "runs/pairs/shards", "runs/mixed/shards"):
+        assert (reader / place / "train-00000.mask").is_file(), place
+
+
+@pytest.mark.parametrize("name", ["docs/tokenize.md", "docs/tokenize.zh.md"])
+def test_the_page_on_tokenizing_cuts_as_the_pretokenizers_do(name):
+    from llmctl.core.tokens.pretokenizer import pieces
+
+    rows = re.findall(r"^\| (`.+`) \| (用.+) \|$", (ROOT / name).read_text("utf-8"), re.MULTILINE)
+
+    assert len(rows) == 5
+    for names, cut in rows:
+        for pretokenizer in re.findall(r"`(\w+)`", names):
+            assert " · ".join(pieces(cut.replace(" · ", ""), pretokenizer)) == cut
 
 
 @pytest.mark.parametrize("name", ["docs/clean.md", "docs/clean.zh.md"])

@@ -80,15 +80,15 @@ def inspect(
         _show_document(document, text, [name for name, given in others.items() if given], as_json)
         return
     if text == "-":
-        text = sys.stdin.read().removesuffix("\n")
+        text = _read_stdin()
     if not text and (neighbours is None or text is not None or tokens):
         raise UsageError('no text; try: llmctl inspect "The world is"')
     if html is not None and attention is None:
         raise UsageError("--html writes a map of attention; add --attention LAYER[.HEAD]")
-    path = options.found_model(model, quiet=quiet)
     if tokens:
-        _show_tokens(path, text or "", as_json=as_json)
+        _show_tokens(model, text or "", as_json=as_json, quiet=quiet)
         return
+    path = options.found_model(model, quiet=quiet)
     from llmctl.core.stages import generate as generation
     from llmctl.core.stages import inspect as stage
     from llmctl.terminal.inspection import print_findings
@@ -125,21 +125,29 @@ def _show_document(
     print_documents(found)
 
 
-def _show_tokens(path: Path, text: str, *, as_json: bool) -> None:
+def _show_tokens(model: str | None, text: str, *, as_json: bool, quiet: bool) -> None:
     from llmctl.commands.stage_command import print_json
-    from llmctl.core.tokens.tokenizer import Tokenizer
+    from llmctl.commands.tokenize_text import found_tokenizer
+    from llmctl.core.stages.inspect_tokens import inspect_tokens
     from llmctl.terminal.token_colours import print_tokens
 
-    file = path / "tokenizer.json"
-    if file.is_file():
-        tokenizer = Tokenizer.from_file(file)
-    else:
-        from llmctl.core.language_model.language_model import read_tokenizer  # loads torch
-
-        tokenizer = read_tokenizer(path)
-    found = [(token_id, tokenizer.piece(token_id)) for token_id in tokenizer.encode(text)]
+    path, tokenizer = found_tokenizer(model, quiet=quiet)
+    findings = inspect_tokens(tokenizer, text)
     if as_json:
-        tokens = [{"token_id": token_id, "piece": piece} for token_id, piece in found]
-        print_json({"model": str(path), "text": text, "tokens": tokens})
-    else:
-        print_tokens(found)
+        print_json({"model": str(path), **findings.record()})
+        return
+    print_tokens(findings.tokens, text)
+    if not quiet:
+        sys.stdout.flush()
+        typer.echo(findings.summary(), err=True)
+
+
+def _read_stdin() -> str:
+    from llmctl.core.artifacts.documents import not_utf8
+    from llmctl.core.errors import DataError
+
+    content = sys.stdin.buffer.read().removesuffix(b"\n")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"stdin: {not_utf8(error)} at byte {error.start:,}") from error

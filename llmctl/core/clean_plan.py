@@ -1,10 +1,9 @@
-"""The recipe's section `clean`, every threshold a key, and what the command line adds."""
+"""The recipe's section `clean`, every threshold a key, and shards of its work."""
 
 from __future__ import annotations
 
-import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +16,9 @@ Strings = Annotated[tuple[str, ...], Field(strict=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+
+
+EVALUATION_FIELDS = ("text", "question", "answer", "prompt", "completion")
 
 
 def _threshold(value: object) -> float | bool | None:
@@ -193,7 +195,7 @@ class DecontaminationPlan(Plan):
 
     files: Strings = ()
     """Text files (an item a line) or JSON Lines."""
-    fields: Strings = ("text", "question", "answer", "prompt", "completion")
+    fields: Strings = EVALUATION_FIELDS
     """The fields of a record to look for; those that it lacks are passed over."""
     ngram_words: Count = 13
     """So many words in a row are a hit."""
@@ -270,28 +272,6 @@ class Shard:
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             raise UsageError(f"--shard {words}: expected I/N with I from 1 to N, such as 2/8")
         return cls(int(match[1]), int(match[2]))
-
-
-@dataclass(frozen=True, slots=True)
-class CleanSettings:
-    """What the command line adds; nothing of it changes the corpus.
-
-    Attributes:
-        workers: Processes; None: as many as there are processors.
-        base: What the paths of the plan are relative to.
-    """
-
-    workers: int | None = None
-    base: Path = field(default_factory=Path.cwd)
-
-    @property
-    def num_workers(self) -> int:
-        """How many processes there may be."""
-        if self.workers is not None:
-            return self.workers
-        if hasattr(os, "sched_getaffinity"):  # what this process may use, not what there is
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from llmctl.core.artifacts.run_directory import (
     discard_training,
 )
 from llmctl.core.artifacts.sources import Source, resolve_sources
-from llmctl.core.clean_plan import CleanSettings, PreparedShard, Shard
+from llmctl.core.clean_plan import PreparedShard, Shard
 from llmctl.core.cleaning.input_digests import clean_inputs
 from llmctl.core.errors import DataError, LlmctlError, MissingInputError, RecipeError, UsageError
 from llmctl.core.lock import exclusive, shared
@@ -36,6 +36,7 @@ from llmctl.core.manifest import (
 )
 from llmctl.core.progress import Progress
 from llmctl.core.recipe import LoadedRecipe, runs_directory
+from llmctl.core.work_settings import WorkSettings
 from llmctl.core.workspace import Workspace
 
 StageName = Literal["clean", "tokenize", "train", "eval"]
@@ -57,7 +58,7 @@ PARENTS: dict[StageName, tuple[StageName, ...]] = {
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 # Raised when the same plan and inputs give other data than before; enters the key.
-BEHAVIOURS: dict[StageName, int] = {"clean": 1, "tokenize": 1, "train": 2, "eval": 1}
+BEHAVIOURS: dict[StageName, int] = {"clean": 1, "tokenize": 2, "train": 2, "eval": 1}
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Settings:
         restart: Give up an unfinished training under another key.
         wait_seconds: How long to wait for another process's lock.
         run_directory: Another folder for this run.
-        workers: Processes that clean; None: as many as there are processors.
+        workers: Processes that clean and tokenize; None: as many as there are processors.
 
     Raises:
         UsageError: An unknown device or type.
@@ -178,6 +179,15 @@ class Run:
                 if made is None or made.plan != plan:
                     raise
                 return made.identity
+        if stage == "tokenize":
+            from llmctl.core.tokenizing.inputs import tokenize_inputs  # costs pyarrow
+
+            inputs = tokenize_inputs(
+                self.recipe.tokenize,
+                self.loaded.inputs_directory,
+                self.cache,
+                self._download_progress,
+            )
         if stage == "eval":
             inputs = {str(path): self.cache.sha256(path) for path in self._evaluation_files()}
         parents = {ARTIFACTS[parent]: self.identity(parent).key for parent in PARENTS[stage]}
@@ -191,6 +201,9 @@ class Run:
         if stage == "train":
             plan["model"] = recipe.model.model_dump(mode="json")
         return {**plan, "seed": recipe.seed}
+
+    def _other_corpora(self) -> list[Path]:
+        return [self.loaded.inputs_directory / name for name in self.recipe.tokenize.corpora]
 
     def _evaluation_files(self) -> list[Path]:
         paths = [self.loaded.inputs_directory / name for name in self.recipe.eval.data]
@@ -275,12 +288,12 @@ class Run:
                 self.sources,
                 space,
                 shard,
-                settings=self._clean_settings(),
+                settings=self._work_settings(),
                 progress=self.progress,
             )
 
-    def _clean_settings(self) -> CleanSettings:
-        return CleanSettings(self.settings.workers, self.loaded.inputs_directory)
+    def _work_settings(self) -> WorkSettings:
+        return WorkSettings(self.settings.workers, self.loaded.inputs_directory)
 
     def _remove_leftovers(self) -> None:
         """Drop what crashes left behind: half-written files, a training that is over."""
@@ -360,16 +373,17 @@ class Run:
         if stage == "clean":
             from llmctl.core.stages.clean import clean
 
-            cleaning = self._clean_settings()
-            return clean(recipe.clean, self.sources, space, settings=cleaning, progress=progress)
+            work = self._work_settings()
+            return clean(recipe.clean, self.sources, space, settings=work, progress=progress)
         if stage == "tokenize":
             from llmctl.core.stages.tokenize import tokenize
 
             return tokenize(
                 recipe.tokenize,
-                self.artifact("clean"),
+                [self.artifact("clean"), *self._other_corpora()],
                 space,
                 seed=recipe.seed,
+                settings=self._work_settings(),
                 progress=progress,
             )
         if stage == "train":

@@ -16,6 +16,7 @@ from pydantic import Field
 from llmctl.core import recipe_file
 from llmctl.core.clean_plan import CleanPlan, Count, NotNegative, Plan, Share, Strings
 from llmctl.core.errors import MissingInputError, RecipeError, UsageError
+from llmctl.core.tokenize_plan import TokenizePlan
 
 RUNS_VARIABLE = "LLMCTL_RUNS"
 RECIPE_SUFFIXES = (".yaml", ".yml")
@@ -55,21 +56,6 @@ Divisor = Annotated[float, Field(ge=1e-6, le=1e6)]
 Exponent = Annotated[float, Field(ge=-30, le=30)]
 SamplerName = Literal["temperature", "top_k", "top_p", "min_p", "typical_p"]
 SamplerNames = Annotated[tuple[SamplerName, ...], Field(strict=False)]
-
-
-class TokenizePlan(Plan):
-    """Corpus → tokenizer and shards."""
-
-    vocab_size: Annotated[int, Field(ge=257)] = 4096
-    """Entries of the vocabulary: 256 bytes, the special token, and merges."""
-    min_frequency: Count = 2
-    """A pair of tokens seen less often is not merged."""
-    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """Share of the documents held out, chosen by a hash of their content."""
-    max_training_bytes: Count = 200_000_000
-    """The tokenizer learns from at most so many bytes of text."""
-    shard_tokens: Count = 100_000_000
-    """A shard file is closed at the first document end after so many tokens."""
 
 
 class ModelShape(Plan):

@@ -215,7 +215,7 @@ def _suggestion(location: Location, model: type[pydantic.BaseModel]) -> str:
 def _sections(
     model: type[pydantic.BaseModel], prefix: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-    yield prefix, list(model.model_fields)
+    yield prefix, [info.alias or name for name, info in model.model_fields.items()]
     for name, info in model.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, pydantic.BaseModel):
             yield from _sections(info.annotation, (*prefix, name))

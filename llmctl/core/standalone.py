@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from llmctl.core import workspace
 from llmctl.core.artifacts.sources import Source, printable, resolve_sources
-from llmctl.core.clean_plan import CleanPlan, CleanSettings, PreparedShard, Shard
+from llmctl.core.clean_plan import CleanPlan, PreparedShard, Shard
 from llmctl.core.cleaning.input_digests import clean_inputs
-from llmctl.core.errors import OutputError
+from llmctl.core.errors import OutputError, UsageError
 from llmctl.core.lock import exclusive, shared
 from llmctl.core.manifest import (
     DigestCache,
@@ -21,7 +21,8 @@ from llmctl.core.manifest import (
 )
 from llmctl.core.pipeline import BEHAVIOURS, Outcome, Settings
 from llmctl.core.progress import Progress
-from llmctl.core.recipe import TokenizePlan
+from llmctl.core.tokenize_plan import TokenizePlan
+from llmctl.core.work_settings import WorkSettings
 from llmctl.core.workspace import Workspace
 
 _VERBS = {"corpus": "clean", "shards": "tokenize", "export": "export"}
@@ -37,7 +38,7 @@ def clean_files(plan: CleanPlan, out: Path, settings: Settings, progress: Progre
     from llmctl.core.stages.clean import clean
 
     sources, identity = _cleaning(plan, out, progress)
-    cleaning = CleanSettings(settings.workers)
+    cleaning = WorkSettings(settings.workers)
     return _make(
         out,
         identity,
@@ -59,7 +60,7 @@ def prepare_shard(
     from llmctl.core.stages.clean import clean_shard
 
     sources, identity = _cleaning(plan, out, progress)
-    cleaning = CleanSettings(settings.workers)
+    cleaning = WorkSettings(settings.workers)
     with shared(_hidden(out, "lock"), wait_seconds=settings.wait_seconds, stop=progress.stop):
         found = read_manifest(out)
         if found is not None and found.key == identity.key:
@@ -85,38 +86,51 @@ def _cleaning(plan: CleanPlan, out: Path, progress: Progress) -> tuple[list[Sour
     return sources, Identity("corpus", plan_json, {}, inputs, BEHAVIOURS["clean"])
 
 
-def tokenize_corpus(
+def tokenize_corpora(
     plan: TokenizePlan,
-    corpus: Path,
+    corpora: Sequence[Path],
     out: Path,
     *,
     seed: int,
-    wait_seconds: float,
+    settings: Settings,
     progress: Progress,
 ) -> Outcome:
-    """Tokenize a corpus into the shards `out`.
+    """Tokenize corpora into the shards `out`; paths in the plan are of the working directory.
 
     Raises:
-        MissingInputError: `corpus` is no finished corpus.
+        UsageError: There are no corpora.
+        MissingInputError: One is no finished corpus.
         DataError: It is damaged.
         OutputError: `out` holds something that are no shards.
     """
     from llmctl.core.stages.tokenize import tokenize
+    from llmctl.core.tokenizing.inputs import tokenize_inputs
 
-    parent = require_manifest(corpus, "corpus")
-    check_files(corpus, parent)
+    if not corpora:
+        raise UsageError("no corpus; try: llmctl tokenize CORPUS -o DIR")
+    directories = [*corpora, *map(Path, plan.corpora)]
+    parents: dict[str, str] = {}
+    for number, directory in enumerate(directories, start=1):
+        parent = require_manifest(directory, "corpus")
+        check_files(directory, parent)
+        parents["corpus" if number == 1 else f"corpus {number}"] = parent.key
+    cache = DigestCache(_hidden(out, "digests.json"))
     identity = Identity(
         "shards",
         {"tokenize": plan.model_dump(mode="json"), "seed": seed},
-        {"corpus": parent.key},
-        {},
+        parents,
+        tokenize_inputs(plan, Path.cwd(), cache, progress),
         BEHAVIOURS["tokenize"],
     )
+    cache.save()
+    work = WorkSettings(settings.workers)
     return _make(
         out,
         identity,
-        lambda space: tokenize(plan, corpus, space, seed=seed, progress=progress),
-        wait_seconds=wait_seconds,
+        lambda space: tokenize(
+            plan, directories, space, seed=seed, settings=work, progress=progress
+        ),
+        wait_seconds=settings.wait_seconds,
         progress=progress,
     )
 
@@ -141,9 +155,7 @@ def export_model(
     from llmctl.core.stages import export as stage
 
     plan = stage.ExportPlan.from_words(dtype, max_shard_size, model)
-    ours, theirs = out.resolve(), model.resolve()
-    if ours == theirs or ours in theirs.parents or theirs in ours.parents:
-        raise OutputError(f"{out}: overlaps the model {model}; name another folder")
+    _refuse_overlap(out, "model", model)
     source = stage.open_source(model)
     cache = DigestCache(_hidden(out, "digests.json"))
     parent = read_manifest(model)
@@ -167,6 +179,52 @@ def export_model(
     )
     cache.save()
     return outcome
+
+
+def export_shards(
+    shards: Path, out: Path, *, format_name: str, wait_seconds: float, progress: Progress
+) -> Outcome:
+    """Write finished shards for another program as the artifact `out`.
+
+    Raises:
+        UsageError: `format_name` is unknown.
+        MissingInputError: A file of the shards is not there.
+        DataError: They are damaged, or hold what the format has no room for.
+        OutputError: `out` holds something that is no export, or the shards themselves.
+    """
+    from llmctl.core.artifacts.shards import TokenShards
+    from llmctl.core.stages import export_shards as stage
+
+    known_format = stage.format_from_word(format_name)
+    _refuse_overlap(out, "shards", shards)
+    source = TokenShards.open(shards)
+    stage.require_fit(known_format, source)
+    cache = DigestCache(_hidden(out, "digests.json"))
+    check_files(shards, source.manifest, cache)
+    cache.save()
+    identity = Identity(
+        stage.KIND,
+        {"format": known_format},
+        {source.manifest.kind: source.manifest.key},
+        {},
+        stage.BEHAVIOUR,
+    )
+    outcome = _make(
+        out,
+        identity,
+        lambda space: stage.export_shards(known_format, source, space, progress=progress),
+        wait_seconds=wait_seconds,
+        progress=progress,
+        cache=cache,
+    )
+    cache.save()
+    return outcome
+
+
+def _refuse_overlap(out: Path, kind: str, source: Path) -> None:
+    ours, theirs = out.resolve(), source.resolve()
+    if ours == theirs or ours in theirs.parents or theirs in ours.parents:
+        raise OutputError(f"{out}: overlaps the {kind} {source}; name another folder")
 
 
 def _make(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fake_hub import COMMIT, FakeHub, serving
 
 from llmctl.core import atomic
 
@@ -44,3 +45,53 @@ def killed_after(monkeypatch):
         return False
 
     return run
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch):
+    """Where the Hub's cache lies, empty; no variable of the machine's reaches the test."""
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_ENDPOINT", "HF_TOKEN", "HF_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    cache = tmp_path / "hub cache 缓存"
+    monkeypatch.setenv("HF_HUB_CACHE", str(cache))
+    monkeypatch.setenv("LLMCTL_CACHE", str(tmp_path / "llmctl cache"))
+    return cache
+
+
+@pytest.fixture
+def fill_cache(hub_cache):
+    """Write files as huggingface_hub does: blobs, links to them, a ref."""
+
+    def fill(hub_id, files, revision="main", commit=COMMIT):
+        folder = hub_cache / f"models--{hub_id.replace('/', '--')}"
+        snapshot = folder / "snapshots" / commit
+        snapshot.mkdir(parents=True)
+        (folder / "blobs").mkdir(exist_ok=True)
+        for name, content in files.items():
+            blob = folder / "blobs" / f"{commit[:4]}-{name}"
+            blob.write_bytes(content)
+            (snapshot / name).symlink_to(f"../../blobs/{blob.name}")
+        ref = folder / "refs" / revision
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        ref.write_text(commit)
+        return snapshot
+
+    return fill
+
+
+@pytest.fixture
+def fake_hub(hub_cache, monkeypatch, tmp_path):
+    """A Hub on this machine, which `HF_ENDPOINT` names."""
+    from huggingface_hub import constants
+
+    hub = FakeHub()
+    with serving(hub) as endpoint:
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        # Read when huggingface_hub is imported, which another test may have done.
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        template = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
+        monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(tmp_path / "harnesses"))
+        yield hub

@@ -25,7 +25,10 @@ _MAX_FIELDS_NAMED = 30
 
 
 def evaluation_sources(
-    files: Sequence[str], base: Path, progress: Progress | None = None
+    files: Sequence[str],
+    base: Path,
+    progress: Progress | None = None,
+    key: str = "clean.decontaminate.files",
 ) -> list[Source]:
     """Find the evaluation files of a recipe.
 
@@ -33,6 +36,7 @@ def evaluation_sources(
         files: Files, directories, globs, "hub:owner/dataset" and "https://…".
         base: What relative paths are relative to.
         progress: Told of what is downloaded; None: only what was downloaded before is there.
+        key: The recipe's key that names the files.
 
     Raises:
         MissingInputError: One matches nothing that can be read.
@@ -44,14 +48,14 @@ def evaluation_sources(
         if found is None or found[0] not in ("text", "jsonl"):
             known = ", ".join(ending for ending, kind in KINDS.items() if kind in ("text", "jsonl"))
             raise RecipeError(
-                f"clean.decontaminate.files: {source.name} cannot be read for that; it takes "
+                f"{key}: {source.name} cannot be read for that; it takes "
                 f"files ending in {known}, each also with .gz, .zst or .xz"
             )
     return sources
 
 
 def read_evaluation_items(
-    sources: Sequence[Source], fields: Sequence[str]
+    sources: Sequence[Source], fields: Sequence[str], key: str = "clean.decontaminate.files"
 ) -> Iterator[tuple[str, str]]:
     """Yield the name, such as "gsm8k/test.jsonl:12", and the text of each item.
 
@@ -60,6 +64,7 @@ def read_evaluation_items(
     Args:
         sources: What `evaluation_sources` found.
         fields: The fields of a record; those that it lacks are passed over.
+        key: The recipe's key that names the files.
 
     Raises:
         DataError: A file is damaged, a line is not UTF-8 or no JSON object, or a file holds
@@ -82,16 +87,16 @@ def read_evaluation_items(
                     is_empty = False
                     yield place, text
         if is_empty:
-            raise DataError(_nothing_in(source.name, fields, list(others)))
+            raise DataError(_nothing_in(source.name, fields, list(others), key))
 
 
-def _nothing_in(name: str, fields: Sequence[str], others: Sequence[str]) -> str:
+def _nothing_in(name: str, fields: Sequence[str], others: Sequence[str], key: str) -> str:
     if not others:
-        return f"{name}: holds nothing to look for; take it out of clean.decontaminate.files"
+        return f"{name}: holds nothing to look for; take it out of {key}"
     return (
         f"{name}: no record has a text in {' or '.join(map(repr, fields)) or 'no field at all'}; "
         f"its fields are {', '.join(map(shortened, others[:_MAX_FIELDS_NAMED]))}; name those to "
-        "look for in clean.decontaminate.fields"
+        f"look for in {key.replace('files', 'fields')}"
     )
 
 

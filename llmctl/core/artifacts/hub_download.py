@@ -26,6 +26,7 @@ from llmctl.core.artifacts.hub_layout import (
     WEIGHTS_NAME,
     has_tokenizer,
     read_index,
+    vocabulary_names,
 )
 from llmctl.core.progress import Progress
 
@@ -41,7 +42,7 @@ _SMALL_NAMES = (
 )
 
 
-def download(reference: HubReference, progress: Progress) -> Path:
+def download(reference: HubReference, progress: Progress, *, tokenizer_only: bool = False) -> Path:
     """Download what the cache lacks of a model and return its snapshot.
 
     Files that arrived whole stay if it breaks off, and the next call goes on after them.
@@ -49,6 +50,7 @@ def download(reference: HubReference, progress: Progress) -> Path:
     Args:
         reference: The model.
         progress: Told of the bytes that arrive.
+        tokenizer_only: Leave the weights where they are.
 
     Raises:
         DownloadRefusedError: The Hub is not to be reached, or does not give the model away.
@@ -57,15 +59,18 @@ def download(reference: HubReference, progress: Progress) -> Path:
         StorageError: The disk is full or failing.
     """
     with quiet_hub():
-        return _Download(reference, progress).run()
+        return _Download(reference, progress, tokenizer_only=tokenizer_only).run()
 
 
 class _Download:
     """The files of one commit on their way into the cache."""
 
-    def __init__(self, reference: HubReference, progress: Progress) -> None:
+    def __init__(
+        self, reference: HubReference, progress: Progress, *, tokenizer_only: bool
+    ) -> None:
         self.reference = reference
         self.progress = progress
+        self._tokenizer_only = tokenizer_only
         self._endpoint = endpoint()
         self._has_begun = False
         self._num_bytes = 0.0
@@ -74,7 +79,9 @@ class _Download:
         """Download what is missing and return the snapshot."""
         commit, sizes = self._ask()
         names = [name for name in _SMALL_NAMES if name in sizes]
-        if WEIGHTS_NAME in sizes:
+        if self._tokenizer_only:
+            names += [name for name in vocabulary_names(set(sizes)) if name not in names]
+        elif WEIGHTS_NAME in sizes:
             names.append(WEIGHTS_NAME)
         else:
             index = self._fetch(commit, INDEX_NAME)
@@ -97,6 +104,10 @@ class _Download:
     def _ask(self) -> tuple[str, dict[str, int]]:
         """Return the commit and the size of each of its files, in bytes."""
         commit, sizes = repository_files(self.reference, self.progress)
+        if self._tokenizer_only:
+            if not vocabulary_names(set(sizes)):
+                raise DownloadRefusedError("it holds no tokenizer")
+            return commit, sizes
         if not {WEIGHTS_NAME, INDEX_NAME} & sizes.keys():
             raise DownloadRefusedError(
                 "it holds no safetensors, and pickled weights are never opened"

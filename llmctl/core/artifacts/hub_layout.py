@@ -20,6 +20,18 @@ INDEX_NAME = "model.safetensors.index.json"
 CARD_NAME = "README.md"
 # What tokenizer.json is made from where there is none: GPT-2 and its like.
 BPE_NAMES = ("vocab.json", "merges.txt")
+_ORIGINAL_BPE_NAMES = ("encoder.json", "vocab.bpe")  # as OpenAI wrote them
+BPE_PAIRS = (BPE_NAMES, _ORIGINAL_BPE_NAMES)
+RANKS_SUFFIX = ".tiktoken"
+# Of Llama 3 a file of tiktoken ranks, of older models SentencePiece's.
+MODEL_NAME = "tokenizer.model"
+TOKENIZER_SETTINGS = (
+    TOKENIZER_CONFIG_NAME,
+    "special_tokens_map.json",
+    GENERATION_CONFIG_NAME,
+    CONFIG_NAME,
+    "chat_template.jinja",
+)
 _LARGEST_JSON_BYTES = 16 * 2**20
 _LARGEST_INDEX_BYTES = 64 * 2**20
 _LONGEST_QUOTED = 100
@@ -38,6 +50,26 @@ def is_whole(directory: Path) -> bool:
 def has_tokenizer(names: set[str]) -> bool:
     """Whether files of these names hold a tokenizer."""
     return TOKENIZER_NAME in names or names.issuperset(BPE_NAMES)
+
+
+def vocabulary_names(names: set[str]) -> tuple[str, ...]:
+    """Return which of a directory's files hold its vocabulary; none where nothing does."""
+    if TOKENIZER_NAME in names:
+        return (TOKENIZER_NAME,)
+    for pair in BPE_PAIRS:
+        if names.issuperset(pair):
+            return pair
+    ranks = [name for name in names if name.endswith(RANKS_SUFFIX)]
+    if len(ranks) == 1:
+        return (ranks[0],)
+    return (MODEL_NAME,) if MODEL_NAME in names else ()
+
+
+def vocabulary_files(directory: Path) -> tuple[Path, ...]:
+    """Return the files of a directory that hold its vocabulary; none where nothing does."""
+    there = directory.iterdir() if directory.is_dir() else ()
+    names = vocabulary_names({path.name for path in there if path.is_file()})
+    return tuple(directory / name for name in names)
 
 
 def _has_weights(directory: Path, there: set[str]) -> bool:

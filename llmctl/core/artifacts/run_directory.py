@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import yaml
 
 from llmctl.core import atomic, lock
 from llmctl.core.artifacts.hub_cache import parse_reference
-from llmctl.core.artifacts.hub_layout import CONFIG_NAME
+from llmctl.core.artifacts.hub_layout import CONFIG_NAME, vocabulary_files
 from llmctl.core.artifacts.hub_repository import locate
 from llmctl.core.errors import DataError, MissingInputError, OutputError
 from llmctl.core.manifest import MANIFEST_NAME, Manifest, read_manifest
@@ -154,23 +155,69 @@ def find_model(reference: str | None, runs: Path, progress: Progress | None = No
                 "or name one with -m"
             )
         return _newest(found)
-    path = user_path(reference)
-    for candidate in (path, path / "model", runs / reference / "model"):
-        if (candidate / CONFIG_NAME).is_file():
+    sought = _Sought("model", CONFIG_NAME, lambda found: (found / CONFIG_NAME).is_file())
+    return _find(reference, user_path(reference), runs, sought, progress)
+
+
+def find_tokenizer(
+    reference: str, runs: Path, progress: Progress | None = None, *, base: Path = Path()
+) -> Path:
+    """Return the directory of a tokenizer.
+
+    Args:
+        reference: A directory, of a model, of shards or with a tokenizer alone; a run's name;
+            or an id of the Hugging Face Hub; tried in this order.
+        runs: The runs' directory.
+        progress: Told of a download from the Hub, which leaves the weights there.
+        base: What a relative path begins at.
+
+    Raises:
+        MissingInputError: There is none; the message says where it was looked for.
+        OutputError: The Hub's cache cannot be written.
+        StorageError: The disk is full or failing.
+    """
+    sought = _Sought(
+        "tokenizer",
+        "tokenizer.json, vocab.json with merges.txt, or a file of tiktoken ranks",
+        lambda found: bool(vocabulary_files(found)),
+        kinds=("model", "shards"),
+    )
+    return _find(reference, base / user_path(reference), runs, sought, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sought:
+    """What a directory is looked for for, the files that it needs, and the kinds that have them."""
+
+    name: str
+    files: str
+    is_in: Callable[[Path], bool]
+    kinds: tuple[str, ...] = ("model",)
+
+
+def _find(
+    reference: str, path: Path, runs: Path, sought: _Sought, progress: Progress | None
+) -> Path:
+    run = runs / reference
+    candidates = [path, *(each / kind for each in (path, run) for kind in sought.kinds)]
+    for candidate in candidates:
+        if sought.is_in(candidate):
             return candidate
-    aside = finished_models(path) or finished_models(runs / reference)
+    aside = finished_models(path) or finished_models(run)
     if aside:
         return _newest(aside)
+    *others, last = map(str, candidates)
     looked = (
-        f"{reference}: no model here; looked for {CONFIG_NAME} in {path}, {path / 'model'} and "
-        f"{runs / reference / 'model'}"
+        f"{reference}: no {sought.name} here; looked for {sought.files} in {', '.join(others)} and "
+        f"{last}"
     )
     of_the_hub = parse_reference(reference)
     # What is there, if only in part, is what was meant.
-    if of_the_hub is None or path.exists() or (runs / reference).exists():
+    if of_the_hub is None or path.exists() or run.exists():
         raise MissingInputError(looked)
     try:
-        return locate(of_the_hub, progress=progress)
+        is_tokenizer = sought.name == "tokenizer"
+        return locate(of_the_hub, progress=progress, tokenizer_only=is_tokenizer)
     except MissingInputError as error:
         raise MissingInputError(f"{looked}; on the Hugging Face Hub, {error}") from error
 

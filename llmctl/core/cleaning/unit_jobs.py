@@ -19,7 +19,7 @@ from llmctl.core.artifacts.sources import Source
 from llmctl.core.artifacts.stretches import Stretch, read_piece, read_stretch
 from llmctl.core.clean_plan import CleanPlan
 from llmctl.core.cleaning.mixing import draw
-from llmctl.core.cleaning.worker_pool import Advance, Done
+from llmctl.core.worker_pool import Advance, Done
 
 if TYPE_CHECKING:
     from llmctl.core.cleaning.unit_maker import UnitMaker

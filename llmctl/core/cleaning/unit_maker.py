@@ -23,13 +23,13 @@ from llmctl.core.cleaning.decontamination import decontaminate
 from llmctl.core.cleaning.fingerprinting import unit_of
 from llmctl.core.cleaning.unit_files import UnitFiles, UnitIndex, write_records
 from llmctl.core.cleaning.unit_jobs import UnitJob, UnitSetting, drawn, read_unit
-from llmctl.core.cleaning.worker_pool import Advance, Done
 from llmctl.core.text.fingerprints import Fingerprinter
 from llmctl.core.text.language import detect
 from llmctl.core.text.privacy import find_private, replace_private
 from llmctl.core.text.quality import Judge
 from llmctl.core.text.repair import repair
 from llmctl.core.text.wire_format import cut_wire_format
+from llmctl.core.worker_pool import Advance, Done
 
 PRIVATE = "private"
 

@@ -20,8 +20,8 @@ from llmctl.core.artifacts.corpus_tally import CorpusTally
 from llmctl.core.artifacts.documents import Document, from_record, json_bytes, to_line
 from llmctl.core.cleaning.mixing import copy_id
 from llmctl.core.cleaning.unit_files import COMPRESSION_LEVEL, Record, UnitFiles, read_records
-from llmctl.core.cleaning.worker_pool import Advance, Done
 from llmctl.core.text.repeated_lines import cut_lines
+from llmctl.core.worker_pool import Advance, Done
 
 EMPTY = "min_characters"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from llmctl.core.artifacts import hub_files
 from llmctl.core.language_model.language_model import ModelFiles
-from llmctl.core.tokens.chat_template import (
+from llmctl.core.tokens.chat_template_files import (
     SPECIAL_TOKENS_NAME,
     TEMPLATE_NAME,
     read_chat_template,

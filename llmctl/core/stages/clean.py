@@ -27,21 +27,22 @@ from llmctl.core.artifacts.documents import KNOWN_KINDS
 from llmctl.core.artifacts.evaluation_items import evaluation_sources
 from llmctl.core.artifacts.large_shares import large_shares
 from llmctl.core.artifacts.sources import Source, printable
-from llmctl.core.clean_plan import CleanPlan, CleanSettings, PreparedShard, Shard
+from llmctl.core.clean_plan import CleanPlan, PreparedShard, Shard
 from llmctl.core.cleaning.decisions import EXACT_DUPLICATE, NEAR_DUPLICATE, Decisions, decide
 from llmctl.core.cleaning.decontamination import load_evaluation_index
 from llmctl.core.cleaning.fingerprinting import EarlierCorpus
-from llmctl.core.cleaning.job_runner import JobRunner
 from llmctl.core.cleaning.mixing import CHARACTERS_RULE, WEIGHT_RULE, Mixer, Sampler
 from llmctl.core.cleaning.unit_files import UnitFiles, UnitIndex
 from llmctl.core.cleaning.unit_jobs import DrawCollector, UnitJob, UnitSetting, unit_maker
 from llmctl.core.cleaning.unit_planner import UNIT_BYTES, UnitPlanner
 from llmctl.core.cleaning.unit_writer import PartAccount, PartFiles, PartWriter
 from llmctl.core.errors import DataError
+from llmctl.core.job_runner import JobRunner
 from llmctl.core.lock import exclusive
 from llmctl.core.manifest import DigestCache, Manifest
 from llmctl.core.progress import Progress
 from llmctl.core.text.contamination import EvaluationIndex
+from llmctl.core.work_settings import WorkSettings
 from llmctl.core.workspace import Workspace
 
 EARLIER_PREFIX = "earlier-"
@@ -58,7 +59,7 @@ def clean(
     sources: Sequence[Source],
     workspace: Workspace,
     *,
-    settings: CleanSettings | None = None,
+    settings: WorkSettings | None = None,
     progress: Progress,
 ) -> Manifest:
     """Read, repair, judge and deduplicate the sources, and publish the corpus.
@@ -79,7 +80,7 @@ def clean(
         Interrupted, OutOfTime: `progress` asked for the end; what is finished is kept.
     """
     _warn_of_left_out(sources, progress)
-    settings = settings or CleanSettings()
+    settings = settings or WorkSettings()
     with (
         atomic.storage_errors(workspace.path),
         _Work(plan, sources, workspace, settings, progress) as work,
@@ -101,7 +102,7 @@ def clean_shard(
     workspace: Workspace,
     shard: Shard,
     *,
-    settings: CleanSettings,
+    settings: WorkSettings,
     progress: Progress,
 ) -> PreparedShard:
     """Make the units of one shard, for a later `clean` to take up.
@@ -129,7 +130,7 @@ class _Work:
         plan: CleanPlan,
         sources: Sequence[Source],
         workspace: Workspace,
-        settings: CleanSettings,
+        settings: WorkSettings,
         progress: Progress,
     ) -> None:
         # A source that is not there is told now, not after hours of work.

@@ -87,6 +87,7 @@ def evaluate(
     bootstrap, units = Bootstrap(plan.bootstrap_samples, seed), workspace.units
     files = [(path, read_texts(Path(path))) for path in plan.data]
     token_shards = TokenShards.open(shards)
+    token_shards.require_content("to score a model by", "text")
     tokenizer = Tokenizer.from_file(token_shards.tokenizer_path, lossless=True)
     texts = SplitTexts(token_shards.split("validation"), tokenizer)
     if not any(texts):

@@ -35,7 +35,7 @@ from llmctl.core.language_model.language_model import (
 from llmctl.core.manifest import Manifest
 from llmctl.core.model.device import DTYPES
 from llmctl.core.progress import Progress
-from llmctl.core.tokens.chat_template import SPECIAL_TOKENS_NAME, TEMPLATE_NAME
+from llmctl.core.tokens.chat_template_files import SPECIAL_TOKENS_NAME, TEMPLATE_NAME
 from llmctl.core.tokens.tokenizer import Tokenizer
 from llmctl.core.workspace import Workspace
 

@@ -111,6 +111,7 @@ class _Session:
         self.key = key
         self.progress = progress
         self.shards = TokenShards.open(shards)
+        self.shards.require_content("to train on", "text", "conversation")
         self.tokenizer = Tokenizer.from_file(self.shards.tokenizer_path, lossless=True)
         self.byte_lengths_V = torch.from_numpy(self.tokenizer.byte_lengths()).long()
         self.metrics = RowLog(training / METRICS_NAME)

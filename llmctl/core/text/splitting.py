@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmctl.core.errors import DataError
-from llmctl.core.text.words import folded
 
 _HASH_BYTES = 8
 _NUM_HASHES = 1 << 8 * _HASH_BYTES
 
 
 def content_hash(text: str) -> int:
-    """Return 64 bits, the same for texts that differ only in case, width and white space."""
-    plain = " ".join(folded(text).split())
-    digest = hashlib.blake2b(plain.encode("utf-8"), digest_size=_HASH_BYTES).digest()
-    return int.from_bytes(digest, "little")
+    """Return 64 bits of one text; see `content_hashes`."""
+    return int(content_hashes([text])[0])
 
 
-def choose_validation(hashes_D: NDArray[np.uint64], share: float) -> NDArray[np.bool_]:
-    """Return which documents are held out, shape (D,).
+def content_hashes(texts: Sequence[str]) -> NDArray[np.uint64]:
+    """Return 64 bits of each text, shape (D,).
 
-    Those whose hash is in the lowest `share` of all possible hashes: a document stays where
-    it is, whatever is added, removed or reordered around it, and texts that say the same
-    stay together. Only where one of the splits would be empty, the text of the lowest hash
-    is held out, or that of the highest is not.
+    They are the same for texts that differ only in ASCII white space and the case of ASCII
+    letters. More would take a fifth of the time of encoding.
+    """
+    hashes_D = np.empty(len(texts), dtype=np.uint64)
+    for number, text in enumerate(texts):
+        plain = text.encode("utf-8", "surrogatepass").translate(_LOWER, _SPACES)
+        digest = hashlib.blake2b(plain, digest_size=_HASH_BYTES).digest()
+        hashes_D[number] = int.from_bytes(digest, "little")
+    return hashes_D
+
+
+_SPACES = bytes(point for point in range(0x80) if chr(point).isspace())
+_LOWER = bytes(range(0x100)).lower()
+
+
+def validation_bound(hashes_D: NDArray[np.uint64], share: float) -> int:
+    """Return the bound below which a content hash means that the document is held out.
+
+    It is `share` of all possible hashes: a document stays where it is, whatever is added,
+    removed or reordered around it, and texts that say the same stay together. Only where
+    one of the splits would be empty, the text of the lowest hash is held out, or that of
+    the highest is not.
 
     Args:
         hashes_D: The content hash of each document.
@@ -36,14 +52,10 @@ def choose_validation(hashes_D: NDArray[np.uint64], share: float) -> NDArray[np.
     Raises:
         DataError: There are no two different texts.
     """
-    if len(np.unique(hashes_D)) < 2:
+    lowest, highest = (int(hashes_D.min()), int(hashes_D.max())) if len(hashes_D) else (0, 0)
+    if lowest == highest:
         raise DataError(
             f"the corpus holds one text {len(hashes_D)} times; at least two different ones are "
             "needed, one to learn from and one for validation"
         )
-    held_out_D = hashes_D < np.uint64(int(share * _NUM_HASHES))
-    if not held_out_D.any():
-        return hashes_D == hashes_D.min()
-    if held_out_D.all():
-        return hashes_D < hashes_D.max()
-    return held_out_D
+    return min(max(int(share * _NUM_HASHES), lowest + 1), highest)

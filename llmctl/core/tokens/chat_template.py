@@ -11,75 +11,68 @@ import signal
 import subprocess
 import tempfile
 import threading
-import unicodedata
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any, Self
 
 from llmctl.core.child_process import broken_pipe_as_error, start_module
 from llmctl.core.errors import DataError, LlmctlError, UsageError
+from llmctl.core.tokens.chat_template_files import (
+    MAX_TEMPLATE_BYTES,
+    ChatTemplate,
+    quoted,
+    read_chat_template,
+    too_large,
+)
+
+__all__ = [
+    "MAX_TEMPLATE_BYTES",
+    "ChatTemplate",
+    "Message",
+    "RenderRequest",
+    "Rendered",
+    "TemplateRenderer",
+    "read_chat_template",
+]
 
 Message = Mapping[str, Any]
 """`role`, `content`, and what else a template reads, as JSON values."""
 
-TEMPLATE_NAME = "chat_template.jinja"
-CONFIG_NAME = "tokenizer_config.json"
-SPECIAL_TOKENS_NAME = "special_tokens_map.json"
-
-MAX_TEMPLATE_BYTES = 2**20  # the longest in use have some 30,000
-MAX_JSON_BYTES = 2**24
 MAX_TEXT_CHARACTERS = 2**22
 MAX_MEMORY_BYTES = 2**29
 START_LIMIT_SECONDS = 60.0
 _MAX_ANSWER_BYTES = 12 * MAX_TEXT_CHARACTERS + 4096  # JSON writes a character in at most 12
-_MAX_QUOTED_CHARACTERS = 500
-_TOKEN_NAMES = (
-    "bos_token",
-    "eos_token",
-    "unk_token",
-    "sep_token",
-    "pad_token",
-    "cls_token",
-    "mask_token",
-)
+_BATCH_CONVERSATIONS = 64
 _GIVEN_NAMES = frozenset({"messages", "add_generation_prompt"})
 
 
-@dataclass(frozen=True)
-class ChatTemplate:
-    """A template and the special tokens it may name.
+@dataclass(frozen=True, slots=True)
+class RenderRequest:
+    """A conversation to be rendered, and what is asked of it.
 
     Attributes:
-        source: Jinja.
-        special_tokens: bos_token, eos_token and their like → the token's text.
+        messages: Oldest first.
+        beginnings: So many first messages, with or without a generation prompt: how much of
+            the text their own rendering is.
     """
 
-    source: str
-    special_tokens: Mapping[str, str]
+    messages: Sequence[Message]
+    beginnings: Sequence[tuple[int, bool]] = ()
 
 
-def read_chat_template(directory: Path) -> ChatTemplate | None:
-    """Return a model directory's chat template, or None where it has none.
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A conversation as its template writes it.
 
-    As transformers does: chat_template.jinja goes before tokenizer_config.json, in which the
-    template named "default" is taken of several; special_tokens_map.json is read only where
-    tokenizer_config.json does not list the added tokens, and then has the last word.
-
-    Raises:
-        DataError: A file is damaged, or larger than any sensible one.
+    Attributes:
+        text: Special tokens in plain text.
+        beginnings: Characters of each beginning asked for; -1 where the text does not begin
+            so, or the template refuses it.
     """
-    config = _read_json(directory / CONFIG_NAME)
-    source = _read_source(directory / TEMPLATE_NAME)
-    if source is None:
-        source = _configured_source(config.get("chat_template"), directory / CONFIG_NAME)
-    if source is None:
-        return None
-    special_tokens = _token_texts(config)
-    if "added_tokens_decoder" not in config:
-        special_tokens |= _token_texts(_read_json(directory / SPECIAL_TOKENS_NAME))
-    return ChatTemplate(source, special_tokens)
+
+    text: str
+    beginnings: tuple[int, ...]
 
 
 class TemplateRenderer:
@@ -99,7 +92,7 @@ class TemplateRenderer:
     def __init__(self, template: ChatTemplate, *, time_limit_seconds: float = 5.0) -> None:
         num_bytes = len(template.source.encode("utf-8", "replace"))
         if num_bytes > MAX_TEMPLATE_BYTES:
-            raise DataError(f"the chat template {_too_large(num_bytes, MAX_TEMPLATE_BYTES)}")
+            raise DataError(f"the chat template {too_large(num_bytes, MAX_TEMPLATE_BYTES)}")
         self._template = template
         self._time_limit_seconds = time_limit_seconds
         self._process: _Process | None = None
@@ -135,33 +128,82 @@ class TemplateRenderer:
                 not its own, or takes too much time, memory or length.
             LlmctlError: The process does not start.
         """
-        if not messages:
+        rendered = self.render_batch(
+            [RenderRequest(messages)],
+            add_generation_prompt=add_generation_prompt,
+            variables=variables,
+        )[0]
+        if isinstance(rendered, DataError):
+            raise rendered
+        return rendered.text
+
+    def render_batch(
+        self,
+        requests: Sequence[RenderRequest],
+        *,
+        add_generation_prompt: bool = False,
+        variables: Mapping[str, Any] | None = None,
+        marks: tuple[str, str] = ("", ""),
+    ) -> list[Rendered | DataError]:
+        """Return what `render` returns for each of many conversations, at less cost.
+
+        Args:
+            requests: The conversations.
+            add_generation_prompt: As in `render`.
+            variables: As in `render`.
+            marks: Written before and after the text of each `{% generation %}` block.
+
+        Returns:
+            Each one's text, or what is wrong with it.
+
+        Raises:
+            ValueError: A conversation has no message.
+            UsageError: As in `render`.
+            LlmctlError: The process does not start.
+        """
+        if not all(request.messages for request in requests):
             raise ValueError("a conversation of no messages")
         variables = variables or {}
         taken = sorted(_GIVEN_NAMES & variables.keys())
         if taken:
             raise UsageError(f"the template variable {taken[0]} is set by the conversation itself")
-        request = {
+        common = {
             "source": self._template.source,
+            "marks": marks,
             "variables": {
                 "tools": None,
                 "documents": None,
                 **self._template.special_tokens,
                 **variables,
-                "messages": [dict(message) for message in messages],
                 "add_generation_prompt": add_generation_prompt,
             },
         }
-        answer = self._answer(json.dumps(request).encode() + b"\n")
-        if "text" in answer:
-            return answer["text"]
-        if "refusal" in answer:
-            refusal = _quoted(answer["refusal"])
-            raise DataError(f"the chat template refuses the conversation: {refusal}")
-        where = "" if answer["line"] is None else f" in line {answer['line']}"
-        raise DataError(f"the chat template fails{where}: {_quoted(answer['fault'])}")
+        rendered: list[Rendered | DataError] = []
+        for start in range(0, len(requests), _BATCH_CONVERSATIONS):
+            rendered += self._rendered(common, requests[start : start + _BATCH_CONVERSATIONS])
+        return rendered
 
-    def _answer(self, request: bytes) -> dict[str, Any]:
+    def _rendered(
+        self, common: dict[str, Any], requests: Sequence[RenderRequest]
+    ) -> list[Rendered | DataError]:
+        conversations = [
+            {
+                "messages": [dict(message) for message in request.messages],
+                "beginnings": request.beginnings,
+            }
+            for request in requests
+        ]
+        line = json.dumps({**common, "conversations": conversations}).encode() + b"\n"
+        try:
+            answers = self._answer(line)
+        except DataError as error:
+            if len(requests) == 1:
+                return [error]
+            # One of them broke a limit, or all did together; the others are not to suffer.
+            return [self._rendered(common, [request])[0] for request in requests]
+        return [_from_answer(answer) for answer in answers]
+
+    def _answer(self, request: bytes) -> list[dict[str, Any]]:
         process = self._process = self._process or _Process(self._time_limit_seconds)
         try:
             return process.answer(request)
@@ -191,8 +233,8 @@ class _Process:
             stderr=self._log,
         )
 
-    def answer(self, request: bytes) -> dict[str, Any]:
-        """Return the answer to a line; after an error the process is of no more use."""
+    def answer(self, request: bytes) -> list[dict[str, Any]]:
+        """Return the answers to a line; after an error the process is of no more use."""
         if not self._is_ready:
             with self._killed_after(START_LIMIT_SECONDS):
                 started = self._stream(self._child.stdout).readline(1) == b"\n"
@@ -255,7 +297,7 @@ class _Process:
             return f"ended by {signal.Signals(-code).name}"
         self._log.seek(0)
         lines = self._log.read(MAX_TEMPLATE_BYTES).decode("utf-8", "replace").splitlines()
-        return _quoted(next((line for line in reversed(lines) if line.strip()), "it said nothing"))
+        return quoted(next((line for line in reversed(lines) if line.strip()), "it said nothing"))
 
     @staticmethod
     def _stream(stream: IO[bytes] | None) -> IO[bytes]:
@@ -263,82 +305,11 @@ class _Process:
         return stream
 
 
-def _configured_source(found: object, path: Path) -> str | None:
-    if isinstance(found, list):
-        named = {
-            entry["name"]: entry["template"]
-            for entry in found
-            if isinstance(entry, dict) and {"name", "template"} <= entry.keys()
-        }
-        if "default" not in named:
-            names = ", ".join(map(str, named)) or "none"
-            raise DataError(f"{path}: no chat template named default (names: {_quoted(names)})")
-        found = named["default"]
-    if found is None or isinstance(found, str):
-        return found
-    raise DataError(
-        f"{path}: chat_template: expected a string, or a list of objects with name and template"
-    )
-
-
-def _token_texts(config: Mapping[str, Any]) -> dict[str, str]:
-    texts: dict[str, str] = {}
-    for name in _TOKEN_NAMES:
-        token = config.get(name)
-        if isinstance(token, dict):
-            token = token.get("content")
-        if isinstance(token, str):
-            texts[name] = token
-    return texts
-
-
-def _read_source(path: Path) -> str | None:
-    content = _read(path, MAX_TEMPLATE_BYTES)
-    if content is None:
-        return None
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: damaged: not UTF-8 at byte {error.start:,}") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    content = _read(path, MAX_JSON_BYTES)
-    if content is None:
-        return {}
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: expected a JSON object, found a {type(found).__name__}")
-    return found
-
-
-def _read(path: Path, max_bytes: int) -> bytes | None:
-    try:
-        with path.open("rb") as handle:
-            content = handle.read(max_bytes + 1)
-            if len(content) > max_bytes:
-                raise DataError(f"{path}: {_too_large(path.stat().st_size, max_bytes)}")
-            return content
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _too_large(num_bytes: int, max_bytes: int) -> str:
-    return f"has {num_bytes:,} bytes; at most {max_bytes:,} are read"
-
-
-def _quoted(text: str) -> str:
-    """Return a template's words on one line, short, and without a say over the terminal."""
-    steering = ("Cc", "Cf", "Cs", "Zl", "Zp")
-    shown = "".join(
-        character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in steering
-        else character
-        for character in text[:_MAX_QUOTED_CHARACTERS]
-    )
-    return shown + "…" if len(text) > _MAX_QUOTED_CHARACTERS else shown
+def _from_answer(answer: dict[str, Any]) -> Rendered | DataError:
+    if "text" in answer:
+        return Rendered(answer["text"], tuple(answer["beginnings"]))
+    if "refusal" in answer:
+        refusal = quoted(answer["refusal"])
+        return DataError(f"the chat template refuses the conversation: {refusal}")
+    where = "" if answer["line"] is None else f" in line {answer['line']}"
+    return DataError(f"the chat template fails{where}: {quoted(answer['fault'])}")

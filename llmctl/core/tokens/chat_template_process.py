@@ -1,11 +1,12 @@
 """The process in which a checkpoint's chat template runs: a sandbox with little memory.
 
-Run by `TemplateRenderer`, never imported by it. One line of JSON on standard input is one
-rendering, one on standard output its answer: `text`; or `refusal`, the template's own words;
-or `fault`, with the `line` where it is known. When the parent dies, standard input ends; a
-rendering that goes on without a parent is ended by an alarm. The environment is that of
-transformers' `apply_chat_template`, with attributes that begin with an underscore refused at
-once instead of when they are used.
+Run by `TemplateRenderer`, never imported by it. One line of JSON on standard input holds
+conversations, one on standard output an answer for each: `text`, and of each of the
+`beginnings` asked for how many characters of the text it is (-1: it is none); or `refusal`,
+the template's own words; or `fault`, with the `line` where it is known. When the parent dies,
+standard input ends; a rendering that goes on without a parent is ended by an alarm. The
+environment is that of transformers' `apply_chat_template`, with attributes that begin with an
+underscore refused at once instead of when they are used.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from jinja2.utils import Namespace
 _GRACE_SECONDS = 1.0  # the parent, which explains, comes first
 _REASONING_NAMES = ("reasoning_content", "thinking", "reasoning")
 
-Answer = dict[str, str | int | None]
+Answer = dict[str, Any]
 
 
 class Refusal(jinja2.TemplateError):
@@ -53,8 +54,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 class GenerationBlock(Extension):
-    """`{% generation %}`: marks what a model learns to write; its text is its body's."""
+    """`{% generation %}`: what a model learns to write; shown between marks where asked for."""
 
+    marks = ("", "")
     tags = {"generation"}  # noqa: RUF012 - as the library declares it
 
     def parse(self, parser: Parser) -> nodes.Node:
@@ -64,8 +66,9 @@ class GenerationBlock(Extension):
         return nodes.CallBlock(self.call_method("body_text"), [], [], body).set_lineno(line)
 
     def body_text(self, caller: Callable[[], str]) -> str:
-        """Return the body as it is."""
-        return caller()
+        """Return the body between the marks."""
+        before, after = self.marks
+        return before + caller() + after
 
 
 class PlainNamespace(Namespace):
@@ -148,9 +151,7 @@ def _with_reasoning_names(message: Mapping[str, Any]) -> dict[str, Any]:
     return {"thinking": reasoning, **present, "reasoning_content": reasoning}
 
 
-def _text(source: str, variables: dict[str, Any], max_characters: int) -> str:
-    variables["messages"] = [_with_reasoning_names(message) for message in variables["messages"]]
-    template = _compiled(source)
+def _text(template: jinja2.Template, variables: dict[str, Any], max_characters: int) -> str:
     pieces: list[str] = []
     num_characters = 0
     for piece in template.root_render_func(template.new_context(variables)):
@@ -161,9 +162,28 @@ def _text(source: str, variables: dict[str, Any], max_characters: int) -> str:
     return "".join(pieces)
 
 
-def _answer(source: str, variables: dict[str, Any], max_characters: int) -> Answer:
+def _rendered(request: dict[str, Any], conversation: dict[str, Any], max_characters: int) -> Answer:
+    template = _compiled(request["source"])
+    block = template.environment.extensions[GenerationBlock.identifier]
+    block.marks = request.get("marks") or ("", "")  # pyright: ignore[reportAttributeAccessIssue]
+    messages = [_with_reasoning_names(message) for message in conversation["messages"]]
+    variables = request["variables"]
+    text = _text(template, {**variables, "messages": messages}, max_characters)
+    lengths: list[int] = []
+    for num_messages, prompts in conversation.get("beginnings", ()):
+        part = {"messages": messages[:num_messages], "add_generation_prompt": prompts}
+        try:
+            beginning = _text(template, {**variables, **part}, max_characters)
+        except Exception:  # it may well refuse half a conversation
+            beginning = None
+        known = beginning is not None and text.startswith(beginning)
+        lengths.append(len(beginning) if known and beginning else -1)
+    return {"text": text, "beginnings": lengths}
+
+
+def _answer(request: dict[str, Any], conversation: dict[str, Any], max_characters: int) -> Answer:
     try:
-        return {"text": _text(source, variables, max_characters)}
+        return _rendered(request, conversation, max_characters)
     except Refusal as refusal:
         return {"refusal": str(refusal)}
     except TooLong:
@@ -204,9 +224,12 @@ def _main(max_bytes: int, max_characters: int, time_limit_seconds: float) -> Non
     for line in sys.stdin.buffer:
         signal.setitimer(signal.ITIMER_REAL, time_limit_seconds + _GRACE_SECONDS)
         request = json.loads(line)
-        answer = _answer(request["source"], request["variables"], max_characters)
+        answers = [
+            _answer(request, conversation, max_characters)
+            for conversation in request["conversations"]
+        ]
         signal.setitimer(signal.ITIMER_REAL, 0)
-        output.write(json.dumps(answer).encode() + b"\n")
+        output.write(json.dumps(answers).encode() + b"\n")
         output.flush()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,10 @@ def byte_characters() -> dict[int, str]:
 
 
 _BYTE_OF = {character: byte for byte, character in byte_characters().items()}
+# A character that stands for no byte becomes one that Latin-1 has not.
+_LATIN_1 = dict.fromkeys(range(0x100), "\uffff") | {
+    ord(character): chr(byte) for character, byte in _BYTE_OF.items()
+}
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,21 @@ class TokenDecoder:
         for strip in self._strips:
             text = strip(text)
         return text
+
+
+def byte_level_contents(entries: Mapping[str, int], contents: list[bytes]) -> list[str]:
+    """Put what the entries of a byte-level vocabulary stand for into a list, at their ids.
+
+    Returns:
+        The entries that were passed over, as some character of theirs stands for no byte.
+    """
+    others: list[str] = []
+    for entry, token in entries.items():
+        try:
+            contents[token] = entry.translate(_LATIN_1).encode("latin-1")
+        except UnicodeEncodeError:
+            others.append(entry)
+    return others
 
 
 def _flat(state: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,8 +1,9 @@
 """Training a tokenizer in a process of its own, which can be ended at any moment.
 
 The library's training is one call that cannot be interrupted. The child reads its task
-from a directory and leaves its result there; its standard input is a pipe on which nothing
-is ever sent: when the parent dies, however suddenly, the pipe ends, and with it the child.
+from a directory and leaves its result there, or says why there is none; its standard input
+is a pipe on which nothing is ever sent: when the parent dies, however suddenly, the pipe
+ends, and with it the child.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import orjson
@@ -22,31 +23,21 @@ from llmctl.core import atomic
 from llmctl.core.child_process import start_module
 from llmctl.core.errors import LlmctlError, OutputError, StorageError
 from llmctl.core.progress import Progress
-from llmctl.core.tokens.bpe import train_bpe
+from llmctl.core.tokens.tokenizer_training import TrainingRequest, train
+from llmctl.core.tokens.training_memory import require_memory
 
-TEXTS_NAME = "texts.jsonl"
+__all__ = ["TrainingRequest", "train_in_child"]
+
 REQUEST_NAME = "request.json"
 RESULT_NAME = "tokenizer.json"
 LOG_NAME = "log.txt"
 POLL_SECONDS = 0.1
-_CHECK_EVERY = 256
-
-
-@dataclass(frozen=True)
-class TrainingRequest:
-    """What the child is asked for; see `train_bpe`.
-
-    Attributes:
-        vocab_size: Entries wanted.
-        min_frequency: A pair seen less often is not merged.
-    """
-
-    vocab_size: int
-    min_frequency: int
+# Of the child, when it says in full why it did not train.
+_REFUSED = 3
 
 
 def train_in_child(
-    texts: Iterable[str],
+    texts: Sequence[Path],
     request: TrainingRequest,
     directory: Path,
     target: Path,
@@ -56,40 +47,29 @@ def train_in_child(
     """Train a tokenizer on the texts and put its tokenizer.json at `target`.
 
     Args:
-        texts: What to learn from, read once.
-        request: How.
+        texts: Files of what to learn from, in each line a text as JSON.
+        request: What to learn.
         directory: Holds the child's task; made anew, and removed at the end.
         target: The finished file; on the same file system.
         progress: Asked for an early end ten times a second.
 
     Raises:
         Interrupted, OutOfTime: `progress` asked for the end; the child is gone.
-        LlmctlError: The child failed.
+        LlmctlError: The child failed, or there is not the memory for it.
         StorageError: The disk is full.
     """
     with atomic.storage_errors(directory):
         atomic.remove_tree(directory)
         directory.mkdir(parents=True)
-        (directory / REQUEST_NAME).write_bytes(orjson.dumps(asdict(request)))
-        num_bytes = _write_texts(texts, directory / TEXTS_NAME, progress)
+        task = {"texts": [str(path.absolute()) for path in texts], "request": asdict(request)}
+        (directory / REQUEST_NAME).write_bytes(orjson.dumps(task))
         progress.begin("train tokenizer", unit="bytes")
-        progress.advance(num_bytes)
+        progress.advance(sum(path.stat().st_size for path in texts))
         _run_child(directory, progress)
         atomic.rename(directory / RESULT_NAME, target)
         atomic.sync_directory(target.parent)
         atomic.remove_tree(directory)
         progress.end()
-
-
-def _write_texts(texts: Iterable[str], path: Path, progress: Progress) -> int:
-    num_bytes = 0
-    with path.open("wb") as handle:
-        for number, text in enumerate(texts):
-            if number % _CHECK_EVERY == 0:
-                progress.check()
-            handle.write(orjson.dumps(text, option=orjson.OPT_APPEND_NEWLINE))
-            num_bytes += len(text.encode("utf-8"))
-    return num_bytes
 
 
 def _run_child(directory: Path, progress: Progress) -> None:
@@ -124,6 +104,8 @@ def _failure(return_code: int, log: bytes) -> LlmctlError:
     for kind in (StorageError, OutputError):
         if return_code == kind.exit_code:
             return kind(said)
+    if return_code == _REFUSED:
+        return LlmctlError(said)
     if return_code in (-signal.SIGKILL, -signal.SIGABRT) or "MemoryError" in said:
         return LlmctlError(
             "training the tokenizer was killed by the system, most likely for want of memory; "
@@ -137,10 +119,11 @@ def _failure(return_code: int, log: bytes) -> LlmctlError:
     return LlmctlError(f"training the tokenizer {ending}: {said}")
 
 
-def _read_texts(path: Path) -> Iterator[str]:
-    with path.open("rb") as handle:
-        for line in handle:
-            yield orjson.loads(line)
+def _read_texts(paths: Sequence[str]) -> Iterator[str]:
+    for path in paths:
+        with Path(path).open("rb") as handle:
+            for line in handle:
+                yield orjson.loads(line)
 
 
 def _end_with_parent() -> None:
@@ -152,17 +135,18 @@ def _end_with_parent() -> None:
 
 def _main(directory: Path) -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    request = TrainingRequest(**orjson.loads((directory / REQUEST_NAME).read_bytes()))
-    tokenizer = train_bpe(
-        _read_texts(directory / TEXTS_NAME), request.vocab_size, request.min_frequency
-    )
+    task = orjson.loads((directory / REQUEST_NAME).read_bytes())
+    fields = task["request"]
+    request = TrainingRequest(**fields | {"special_tokens": tuple(fields["special_tokens"])})
     try:
+        require_memory(lambda: _read_texts(task["texts"]), request)
+        tokenizer = train(_read_texts(task["texts"]), request)
         atomic.write_file(
             directory / RESULT_NAME, tokenizer.to_str(pretty=True).encode("utf-8") + b"\n"
         )
-    except OutputError as error:
+    except LlmctlError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the parent reads the log
-        return error.exit_code
+        return error.exit_code if isinstance(error, OutputError) else _REFUSED
     return 0
 
 

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llmctl.core.artifacts.shards import TokenSplit
+from llmctl.core.artifacts.shards import TokenSplit, TokenView
 from llmctl.core.errors import DataError
+
+UNLEARNED = -1  # in the place of a target that is to be read and not learned
 
 
 class Batches:
@@ -51,17 +53,28 @@ class Batches:
             )
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return inputs_BT and targets_BT (int64) of a step, counted from 0."""
+        """Return inputs_BT and targets_BT (int64) of a step, counted from 0.
+
+        A target that is not learned is UNLEARNED.
+        """
         first = step * self._sequences_per_step
         windows = [self._window(first + row) for row in range(self._sequences_per_step)]
-        tokens = torch.from_numpy(np.stack(windows).astype(np.int64))
-        return tokens[:, :-1], tokens[:, 1:]
+        tokens = self._rows(self._split.tokens, windows)
+        inputs_BT, targets_BT = tokens[:, :-1], tokens[:, 1:]
+        if self._split.masks is not None:
+            learned_BT = self._rows(self._split.masks, windows)[:, 1:] == 1
+            targets_BT = targets_BT.where(learned_BT, UNLEARNED)
+        return inputs_BT, targets_BT
 
-    def _window(self, index: int) -> np.ndarray:
+    @staticmethod
+    def _rows(view: TokenView, windows: list[slice]) -> Tensor:
+        return torch.from_numpy(np.stack([view[window] for window in windows]).astype(np.int64))
+
+    def _window(self, index: int) -> slice:
         epoch, position = divmod(index, self.windows_per_epoch)
         offset, order = self._epoch(epoch)
         start = offset + int(order[position]) * self._context
-        return self._split.tokens[start : start + self._context + 1]
+        return slice(start, start + self._context + 1)
 
     def _epoch(self, epoch: int) -> tuple[int, np.ndarray]:
         return _draw_epoch(self._seed, epoch, self._context, self.windows_per_epoch)

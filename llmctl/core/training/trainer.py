@@ -15,7 +15,7 @@ from llmctl.core.errors import NumericsError
 from llmctl.core.model.device import DTYPES
 from llmctl.core.model.transformer import Transformer
 from llmctl.core.recipe import TrainPlan
-from llmctl.core.training.batches import Batches
+from llmctl.core.training.batches import UNLEARNED, Batches
 from llmctl.core.training.decisions import Decisions
 from llmctl.core.training.loss import cross_entropy_sum
 from llmctl.core.training.optimizers import Optimizer
@@ -73,20 +73,21 @@ class Trainer:
         """
         inputs_BT, targets_BT = self._batches.batch(step)
         size = self._decisions.micro_batch_sequences
+        num_learned = max(1, int((targets_BT != UNLEARNED).sum()))
         self.model.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self._decisions.device)
         for start in range(0, len(inputs_BT), size):
             check()
             part = slice(start, start + size)
             loss_sum = self._loss_sum(inputs_BT[part], targets_BT[part])
-            (loss_sum / targets_BT.numel()).backward()
+            (loss_sum / num_learned).backward()
             total += loss_sum.detach()
         check()
         norm = torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), self._plan.clip_norm or _UNCLIPPED
         )
         figures = StepFigures(
-            loss=float(total) / targets_BT.numel(),
+            loss=float(total) / num_learned,
             gradient_norm=float(norm),
             learning_rate=self._plan.learning_rate * self.schedule.factor(step),
         )
@@ -96,11 +97,13 @@ class Trainer:
 
     def _loss_sum(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
         device = self._decisions.device
+        targets_N = targets_BT.flatten()
+        learned = (targets_N != UNLEARNED).nonzero().squeeze(1)
         with self._autocast():
-            states_BTD = self.model.hidden(inputs_BT.to(device))
-            return cross_entropy_sum(
-                states_BTD.flatten(0, 1), self.model.output_weight, targets_BT.to(device).flatten()
-            )
+            states_ND = self.model.hidden(inputs_BT.to(device)).flatten(0, 1)
+            if len(learned) < len(targets_N):
+                states_ND, targets_N = states_ND[learned.to(device)], targets_N[learned]
+            return cross_entropy_sum(states_ND, self.model.output_weight, targets_N.to(device))
 
     def _autocast(self) -> AbstractContextManager[object]:
         dtype = DTYPES[self._decisions.dtype]
@@ -128,22 +131,27 @@ class Trainer:
             max_tokens: Score at most so many targets.
 
         Returns:
-            Nats per token over all targets, and bits per byte over those that stand for text.
+            Nats per token over all targets that are learned, and bits per byte over those of
+            them that stand for text.
         """
         context = self.model.context_tokens
         num_targets = min(split.num_tokens - 1, max_tokens)
         nats = text_nats = 0.0
-        text_bytes = 0
+        text_bytes = num_learned = 0
         rows = max(1, VALIDATION_BATCH_TOKENS // context)
         for start in range(0, num_targets, rows * context):
             stop = min(start + rows * context, num_targets)
             tokens = torch.from_numpy(split.tokens[start : stop + 1].astype("int64"))
             losses_N = self._losses(tokens, context)
             lengths_N = byte_lengths_V[tokens[1:]]
+            if split.masks is not None:
+                learned_N = torch.from_numpy(split.masks[start + 1 : stop + 1] == 1)
+                losses_N, lengths_N = losses_N[learned_N], lengths_N[learned_N]
+            num_learned += len(losses_N)
             nats += float(losses_N.double().sum())
             text_nats += float(losses_N[lengths_N > 0].double().sum())
             text_bytes += int(lengths_N.sum())
-        return nats / num_targets, text_nats / max(1, text_bytes) / math.log(2)
+        return nats / max(1, num_learned), text_nats / max(1, text_bytes) / math.log(2)
 
     def _losses(self, tokens: Tensor, context: int) -> Tensor:
         inputs, targets = tokens[:-1], tokens[1:]

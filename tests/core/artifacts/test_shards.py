@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_shards import write_document
 from pyarrow import parquet
 
 from llmctl.core.artifacts.shards import (
@@ -22,10 +24,16 @@ DOCUMENTS = [[5, 6, 0], [7, 0], [0], [8, 9, 9, 9, 0]]
 OFFSETS = [0, 3, 5, 6]
 
 
-def written(folder, documents=DOCUMENTS, *, vocab_size=10, shard_tokens=4, **counts):
+MASKS = [[0, 1, 1], [1, 0], [0], [0, 0, 1, 1, 0]]
+
+
+def written(folder, documents=DOCUMENTS, *, vocab_size=10, shard_tokens=4, masks=None, **counts):
     """A directory of shards with a manifest; a train split alone."""
     with SplitWriter(folder, "train", vocab_size, shard_tokens) as writer:
-        offsets = [writer.write(ids) for ids in documents]
+        offsets = [
+            write_document(writer, ids, mask)
+            for ids, mask in zip(documents, masks or [None] * len(documents), strict=True)
+        ]
     counted = {
         "content": "text",
         "dtype": dtype_for(vocab_size).name,
@@ -97,6 +105,106 @@ def test_every_slice_is_that_of_all_ids(tmp_path_factory, data):
     assert found.dtype == everything.dtype
 
 
+@pytest.mark.parametrize("content", ["conversation", "preference"])
+def test_masks_lie_beside_the_tokens(tmp_path, content):
+    written(tmp_path, masks=MASKS, content=content)
+
+    assert (tmp_path / "train-00000.mask").read_bytes() == bytes([0, 1, 1, 1, 0])
+    assert (tmp_path / "train-00001.mask").read_bytes() == bytes([0, 0, 0, 1, 1, 0])
+    shards = TokenShards.open(tmp_path)
+    split = shards.split("train")
+    assert shards.content == content
+    assert split.masks[:].tolist() == [flag for mask in MASKS for flag in mask]
+    assert split.masks[3:8].tolist() == [1, 0, 0, 0, 0]
+    assert split.masks[2:2].dtype == np.uint8
+    assert len(shards.split("validation").masks) == 0
+
+
+@pytest.mark.parametrize("shard_tokens", [1, 2, 4, 6, 11, 100])
+@pytest.mark.parametrize("masks", [None, MASKS])
+def test_many_at_once_are_one_after_the_other(tmp_path, shard_tokens, masks):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "many").mkdir()
+    written(tmp_path / "one", shard_tokens=shard_tokens, masks=masks)
+
+    with SplitWriter(tmp_path / "many", "train", 10, shard_tokens) as writer:
+        for part in (slice(0, 0), slice(0, 3), slice(3, 4)):
+            ids = np.array([token for ids in DOCUMENTS[part] for token in ids], dtype=np.uint16)
+            mask = [flag for flags in MASKS[part] for flag in flags]
+            lengths = np.array([len(ids) for ids in DOCUMENTS[part]], dtype=np.int64)
+            writer.write(ids, lengths, np.array(mask, np.uint8) if masks else None)
+
+    files = sorted((tmp_path / "one").glob("train-*"))
+    assert [path.name for path in files] == sorted(
+        path.name for path in (tmp_path / "many").iterdir()
+    )
+    for path in files:
+        assert path.read_bytes() == (tmp_path / "many" / path.name).read_bytes()
+    assert (writer.num_documents, writer.num_tokens) == (4, 11)
+
+
+def test_texts_have_no_masks(tmp_path):
+    assert TokenShards.open(written(tmp_path)).split("train").masks is None
+    assert not list(tmp_path.glob("*.mask"))
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        pytest.param([[1, 1, 1], None], "a mask of every document or of none", id="then none"),
+        pytest.param([None, [1, 1]], "a mask of every document or of none", id="then one"),
+        pytest.param([[1, 1], None], "2 values up to 1, expected 3 of 0 and 1", id="short"),
+        pytest.param([[1, 2, 0], None], "3 values up to 2, expected 3 of 0 and 1", id="a 2"),
+    ],
+)
+def test_refuses_to_write_a_mask_that_does_not_fit(tmp_path, masks, message):
+    with pytest.raises(ValueError, match=message):
+        written(tmp_path, DOCUMENTS[:2], masks=masks, shard_tokens=2)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(bytes(5), "5 bytes, expected 6", id="shorter than the manifest tells"),
+        pytest.param(None, "cannot be read", id="missing"),
+        pytest.param(bytes([0, 0, 0, 7, 1, 0]), "7 stands among tokens 0 to 5, .* 1", id="a 7"),
+    ],
+)
+def test_names_the_damaged_mask(tmp_path, content, message):
+    written(tmp_path, masks=MASKS, content="conversation")
+    path = tmp_path / "train-00001.mask"
+    path.unlink() if content is None else path.write_bytes(content)
+
+    with pytest.raises((DataError, MissingInputError), match=rf"train-00001\.mask: .*{message}"):
+        TokenShards.open(tmp_path).split("train").masks[5:10]
+
+
+def test_mask_must_be_as_long_as_the_tokens(tmp_path):
+    with SplitWriter(tmp_path, "train", 10, 4) as writer:
+        write_document(writer, [1, 2], [1, 1])
+    (tmp_path / "train-00000.mask").write_bytes(bytes(7))
+    counts = {"content": "conversation", "dtype": "uint16", "vocab_size": 10, "train_tokens": 2}
+    write_manifest(tmp_path, Identity("shards", {}), counts)
+
+    with pytest.raises(DataError, match=r"\.mask: damaged: 7 bytes, expected one for each of 2"):
+        TokenShards.open(tmp_path).split("train")
+
+
+def test_conversations_without_masks_are_damaged(tmp_path):
+    with pytest.raises(MissingInputError, match=r"train-00000\.mask: cannot be read"):
+        TokenShards.open(written(tmp_path, content="conversation")).split("train")
+
+
+def test_refuses_content_that_a_purpose_has_no_use_for(tmp_path):
+    shards = TokenShards.open(written(tmp_path, masks=MASKS, content="preference"))
+
+    shards.require_content("to compare by", "preference")
+    with pytest.raises(
+        DataError, match="'preference'; to train on, they must be of text or conversation"
+    ):
+        shards.require_content("to train on", "text", "conversation")
+
+
 def test_split_without_documents_is_empty(tmp_path):
     split = TokenShards.open(written(tmp_path)).split("validation")
 
@@ -105,7 +213,10 @@ def test_split_without_documents_is_empty(tmp_path):
 
 
 def test_table_of_documents(tmp_path):
-    places = DocumentPlaces(["甲", "b"], ["书.jsonl", "x"], ["train", "validation"], [0, 2**33])
+    columns = (
+        pa.array(names) for names in (["甲", "b"], ["书.jsonl", "x"], ["train", "validation"])
+    )
+    places = DocumentPlaces(*columns, np.array([0, 2**33]))
     places.write(tmp_path)
     content = (tmp_path / "documents.parquet").read_bytes()
 
@@ -117,15 +228,13 @@ def test_table_of_documents(tmp_path):
     assert (tmp_path / "documents.parquet").read_bytes() == content
 
 
-@pytest.mark.parametrize("ids", [[3, 10], [-1, 3]])
-def test_refuses_to_write_an_id_outside_the_vocabulary(tmp_path, ids):
-    message = f"ids {min(ids)} to {max(ids)}, expected 0 to 9"
-    with pytest.raises(ValueError, match=message):
-        written(tmp_path, [ids])
+def test_refuses_to_write_an_id_outside_the_vocabulary(tmp_path):
+    with pytest.raises(ValueError, match="the id 10, expected 0 to 9"):
+        written(tmp_path, [[3, 10]])
 
 
 def test_refuses_to_write_a_document_without_tokens(tmp_path):
-    with pytest.raises(ValueError, match="at least the token that ends it"):
+    with pytest.raises(ValueError, match="each has at least the one that ends it"):
         written(tmp_path, [[]])
 
 
@@ -144,8 +253,8 @@ def test_refuses_a_directory_without_shards(tmp_path):
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        pytest.param({"content": "preference"}, "expected shards of text, found 'preference'"),
-        pytest.param({"content": None}, "expected shards of text, found None"),
+        pytest.param({"content": "images"}, "text, conversation, preference, found 'images'"),
+        pytest.param({"content": None}, "expected shards of text, .*, found None"),
         pytest.param({"dtype": "uint32"}, "ids of type uint32, expected uint16"),
     ],
 )
@@ -221,6 +330,7 @@ def test_id_outside_the_vocabulary_is_found_when_read(tmp_path):
 
     assert smaller[0:7].tolist() == [5, 6, 0, 7, 0, 0, 8]
     with pytest.raises(
-        DataError, match=r"train-00001\.bin: damaged: the id 9 stands among tokens 0 to 3, .* 9 ent"
+        DataError,
+        match=r"train-00001\.bin: damaged: 9 stands among tokens 0 to 3, expected at most 8",
     ):
         smaller[4:8]

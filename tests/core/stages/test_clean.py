@@ -13,7 +13,6 @@ from llmctl.core.artifacts.sources import resolve_sources
 from llmctl.core.artifacts.streams import read_lines
 from llmctl.core.clean_plan import (
     CleanPlan,
-    CleanSettings,
     DecontaminationPlan,
     DuplicatesPlan,
     MixPlan,
@@ -28,6 +27,7 @@ from llmctl.core.manifest import DigestCache, Identity
 from llmctl.core.progress import Progress
 from llmctl.core.stages import clean as stage
 from llmctl.core.stages.clean import clean, clean_shard
+from llmctl.core.work_settings import WorkSettings
 from llmctl.core.workspace import Workspace
 
 
@@ -75,7 +75,7 @@ def run(base, inputs=("in",), progress=None, target="corpus", workers=1, **plan)
     plan = CleanPlan(inputs=inputs, **plan)
     sources, identity = prepared(base, inputs, plan)
     space = Workspace(base / target, identity)
-    settings = CleanSettings(workers, base)
+    settings = WorkSettings(workers, base)
     return clean(plan, sources, space, settings=settings, progress=progress or Watcher())
 
 
@@ -346,7 +346,7 @@ def test_shards_are_made_apart_and_put_together(base, small_units):
     num_units = 0
     for number in (2, 1, 3):
         space = Workspace(base / "corpus", identity, is_shared=True)
-        settings = CleanSettings(1, base)
+        settings = WorkSettings(1, base)
         made = clean_shard(
             plan, sources, space, Shard(number, 3), settings=settings, progress=Watcher()
         )
@@ -402,7 +402,7 @@ def test_a_mix_of_a_source_that_is_not_there_is_refused_before_the_work(base, sh
     sources, identity = prepared(base, ["in"], plan)
     space = Workspace(base / "corpus", identity)
     watcher = Watcher()
-    words = {"settings": CleanSettings(1, base), "progress": watcher}
+    words = {"settings": WorkSettings(1, base), "progress": watcher}
     work = clean if shard is None else partial(clean_shard, shard=shard)
 
     with pytest.raises(RecipeError, match=r"'nowhere' stands for no source; there are in/0\.jsonl"):

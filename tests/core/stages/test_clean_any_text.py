@@ -15,7 +15,6 @@ from llmctl.core.artifacts.sources import resolve_sources
 from llmctl.core.artifacts.streams import read_lines
 from llmctl.core.clean_plan import (
     CleanPlan,
-    CleanSettings,
     DecontaminationPlan,
     DuplicatesPlan,
     PrivacyPlan,
@@ -24,6 +23,7 @@ from llmctl.core.errors import DataError
 from llmctl.core.manifest import Identity
 from llmctl.core.progress import Progress
 from llmctl.core.stages.clean import clean
+from llmctl.core.work_settings import WorkSettings
 from llmctl.core.workspace import Workspace
 
 QUESTION = "How many apples has Anna left when she has given five of twelve apples away?"
@@ -82,7 +82,7 @@ def cleaned(base, records, **plan):
         plan,
         resolve_sources(plan.inputs, base),
         space,
-        settings=CleanSettings(1, base),
+        settings=WorkSettings(1, base),
         progress=Progress(),
     )
     paths = (base / "corpus").glob("dropped-*.zst")

@@ -76,7 +76,9 @@ def language_model(monkeypatch):
 @pytest.fixture
 def shards(monkeypatch, tmp_path):
     splits = {"validation": Split(VALIDATION), "train": Split(TRAINING)}
-    opened = SimpleNamespace(tokenizer_path=tmp_path, split=splits.__getitem__)
+    opened = SimpleNamespace(
+        tokenizer_path=tmp_path, split=splits.__getitem__, require_content=lambda *_: None
+    )
     monkeypatch.setattr(stage.TokenShards, "open", lambda _path: opened)
     monkeypatch.setattr(stage.Tokenizer, "from_file", lambda _path, *, lossless: BytesOfText())
     return splits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 from functools import partial
 from pathlib import Path
@@ -16,18 +17,22 @@ from pyarrow import parquet
 from llmctl.core import atomic
 from llmctl.core.artifacts.documents import Document
 from llmctl.core.artifacts.shards import TokenShards
-from llmctl.core.errors import DataError, Interrupted, MissingInputError
+from llmctl.core.errors import DataError, Interrupted, MissingInputError, RecipeError
 from llmctl.core.manifest import Identity, read_manifest
 from llmctl.core.progress import Progress
-from llmctl.core.recipe import TokenizePlan
-from llmctl.core.stages import tokenize as stage
-from llmctl.core.stages.tokenize import evenly_taken, tokenize
+from llmctl.core.stages.tokenize import tokenize
 from llmctl.core.text.splitting import content_hash
-from llmctl.core.tokens.bpe import END_OF_TEXT, train_bpe
+from llmctl.core.tokenize_plan import TokenizePlan, TokenMix
+from llmctl.core.tokenizing import corpus_units, tokenizer_making, unit_encoding
+from llmctl.core.tokenizing.corpus_units import UnitJob
 from llmctl.core.tokens.tokenizer import Tokenizer
+from llmctl.core.tokens.tokenizer_training import END_OF_TEXT, TrainingRequest
+from llmctl.core.tokens.tokenizer_training import train as train_here
+from llmctl.core.work_settings import WorkSettings
 from llmctl.core.workspace import Workspace
 
 PLAN = TokenizePlan(vocab_size=300, validation_share=0.2, shard_tokens=300)
+NUM_UNITS = 7
 WORDS = ["the", "small", "river", "world", "stone", "carries", "light", "over", "morning"]
 HAN = "世界人们河山日月光年水火木石"
 
@@ -54,7 +59,11 @@ def write_corpus(folder: Path, texts):
 def run(folder, corpus, plan=PLAN, *, seed=1, progress=None):
     identity = Identity("shards", {"seed": seed, **plan.model_dump(mode="json")})
     space = Workspace(folder / "shards", identity)
-    return tokenize(plan, corpus, space, seed=seed, progress=progress or Progress())
+    corpora = corpus if isinstance(corpus, list) else [corpus]
+    settings = WorkSettings(base=folder)
+    return tokenize(
+        plan, corpora, space, seed=seed, settings=settings, progress=progress or Progress()
+    )
 
 
 def contents(folder):
@@ -91,6 +100,10 @@ class Told(Progress):
             raise Interrupted(signal.SIGTERM)
 
 
+def texts_in(paths):
+    return [json.loads(line) for path in paths for line in path.read_bytes().splitlines()]
+
+
 @pytest.fixture
 def trained_here(monkeypatch):
     """Learn tokenizers in this process, which is quicker; tells how many were learnt."""
@@ -99,18 +112,19 @@ def trained_here(monkeypatch):
     def train(texts, request, directory, target, *, progress):
         learnt.append(target)
         progress.check()
-        backend = train_bpe(texts, request.vocab_size, request.min_frequency)
+        backend = train_here(texts_in(texts), request)
         atomic.write_file(target, backend.to_str(pretty=True).encode() + b"\n")
 
-    monkeypatch.setattr(stage, "train_in_child", train)
+    monkeypatch.setattr(tokenizer_making, "train_in_child", train)
     return learnt
 
 
 @pytest.fixture
 def small_units(monkeypatch):
-    monkeypatch.setattr(stage, "UNIT_BYTES", 600)
-    monkeypatch.setattr(stage, "BATCH_CHARACTERS", 200)
-    monkeypatch.setattr(stage, "SEGMENT_CHARACTERS", 40)
+    monkeypatch.setattr(corpus_units, "MAX_UNIT_BYTES", 600)
+    monkeypatch.setattr(unit_encoding, "BATCH_CHARACTERS", 200)
+    monkeypatch.setattr(unit_encoding, "LONG_TEXT_CHARACTERS", 60)
+    monkeypatch.setattr(unit_encoding, "SEGMENT_CHARACTERS", 40)
 
 
 @pytest.fixture
@@ -184,10 +198,10 @@ def test_tokenizer_learns_from_the_training_split_alone(tmp_path, corpus, monkey
     learnt_from = []
 
     def train(texts, request, directory, target, *, progress):
-        learnt_from.extend(texts)
-        target.write_bytes(train_bpe(learnt_from, 300, 2).to_str().encode())
+        learnt_from.extend(texts_in(texts))
+        target.write_bytes(train_here(learnt_from, TrainingRequest(300)).to_str().encode())
 
-    monkeypatch.setattr(stage, "train_in_child", train)
+    monkeypatch.setattr(tokenizer_making, "train_in_child", train)
     run(tmp_path, corpus)
 
     assert sorted(learnt_from) == sorted(documents_of(tmp_path, "train"))
@@ -273,7 +287,8 @@ def test_stopped_at_any_check_it_goes_on_without_learning_again(
 ):
     whole = Told()
     run(tmp_path / "undisturbed", corpus, progress=whole)
-    learning = 1 + 1  # the check in the survey, then the one of `trained_here`
+    # Two a unit while it is surveyed and while it is sampled, and the one of `trained_here`.
+    learning = 4 * NUM_UNITS + 1
     for number in range(1, whole.num_checks + 1):
         folder = tmp_path / str(number)
         with pytest.raises(Interrupted):
@@ -291,10 +306,10 @@ def test_finished_units_are_taken_up(tmp_path, corpus, trained_here, small_units
     run(tmp_path / "undisturbed", corpus, progress=whole)
     with pytest.raises(Interrupted):
         run(tmp_path, corpus, progress=Told(end_at=whole.num_checks))
-    units = list((tmp_path / f".work-shards-{_key()[:8]}" / "units").glob("encoded-*.bin"))
-    assert len(units) > 2
+    units = list((tmp_path / f".work-shards-{_key()[:8]}" / "units").glob("*[0-9].npz"))
+    assert len(units) == NUM_UNITS
 
-    monkeypatch.setattr(stage, "_encode", lambda *_: pytest.fail("encoded again"))
+    monkeypatch.setattr(UnitJob, "documents", lambda _: pytest.fail("encoded again"))
     run(tmp_path, corpus)
     assert contents(tmp_path) == contents(tmp_path / "undisturbed")
 
@@ -313,8 +328,8 @@ def test_vocabulary_larger_than_the_text_gives(tmp_path, trained_here):
 
     assert counts["vocab_size"] < 270
     assert told.warnings == [
-        f"the text gives a vocabulary of {counts['vocab_size']} entries, not of 5,000: no other "
-        "pair of tokens occurs 2 times"
+        f"the text gives a vocabulary of {counts['vocab_size']} entries, not of 5,000: nothing "
+        "else occurs 2 times"
     ]
 
 
@@ -375,27 +390,6 @@ def test_refuses_a_missing_corpus(tmp_path):
         run(tmp_path, tmp_path / "corpus")
 
 
-@pytest.mark.parametrize("max_bytes", [0, 1000, 25_000, 99_999])
-def test_training_text_is_bounded_and_from_everywhere(max_bytes):
-    texts = ["世界\n" * 1000, "word\n" * 10_000, "another\n" * 5000]
-    num_bytes = sum(len(text.encode()) for text in texts)
-
-    passages = list(evenly_taken(texts, num_bytes, max_bytes))
-
-    taken = sum(len(passage.encode()) for passage in passages)
-    assert taken <= max_bytes
-    assert taken > max_bytes - 13_000
-    if max_bytes >= 25_000:
-        assert {passage[0] for passage in passages} >= {"w", "a"}
-
-
-def test_all_training_text_is_taken_where_it_may_be():
-    texts = ["世界\n" * 3000, "", "word\n"]
-    num_bytes = sum(len(text.encode()) for text in texts)
-
-    assert "".join(evenly_taken(texts, num_bytes, num_bytes)) == "".join(texts)
-
-
 def test_tokenizer_is_the_one_of_the_shards_in_hugging_face_format(tmp_path, corpus, trained_here):
     run(tmp_path, corpus)
     state = json.loads((tmp_path / "shards" / "tokenizer.json").read_text(encoding="utf-8"))
@@ -404,16 +398,222 @@ def test_tokenizer_is_the_one_of_the_shards_in_hugging_face_format(tmp_path, cor
     assert state["added_tokens"][0]["content"] == END_OF_TEXT
 
 
-@pytest.mark.parametrize(
-    ("fields", "what"),
-    [
-        ({"messages": [{"role": "user", "content": "a"}]}, "a conversation"),
-        ({"pair": {}}, "a pair"),
-    ],
-)
-def test_a_corpus_of_something_else_than_texts_is_refused(tmp_path, fields, what):
-    documents = [Document(f"d{number}", "in.jsonl", "en", "", {}, **fields) for number in range(3)]
+def test_conversations_are_learned_where_the_assistant_speaks(tmp_path, trained_here):
+    documents = [
+        Document(
+            f"d{number}",
+            "聊.jsonl",
+            "zh",
+            "",
+            {},
+            messages=[
+                {"role": "user", "content": f"问 {number} <|im_end|>"},
+                {"role": "assistant", "content": f"答 {number}"},
+            ],
+        )
+        for number in range(12)
+    ]
+    made_corpus.write_corpus(tmp_path / "corpus", [*documents, documents[0]])
+    plan = PLAN.model_copy(update={"special_tokens": ("<|im_start|>", "<|im_end|>")})
+
+    counts = run(tmp_path, tmp_path / "corpus", plan).counts
+
+    shards = TokenShards.open(tmp_path / "shards")
+    tokenizer = Tokenizer.from_file(shards.tokenizer_path)
+    split = shards.split("train")
+    assert (counts["content"], shards.content) == ("conversation", "conversation")
+    assert counts["literal_special_tokens"] == 13
+    start = 0
+    for end in split.ends.tolist():
+        ids, learned = split.tokens[start:end], split.masks[start:end].astype(bool)
+        assert re.fullmatch(
+            r"user\n问 (\d+) <\|im_end\|>\nassistant\n答 \1\n", tokenizer.decode(ids)
+        )
+        assert re.fullmatch(r"答 \d+", tokenizer.decode(ids[learned]))
+        assert ids[learned].tolist()[-1] == tokenizer.id_of("<|im_end|>")
+        assert tokenizer.piece(int(ids[-1])) == END_OF_TEXT
+        start = end
+
+
+def test_preferences_stay_together_and_are_counted(tmp_path, trained_here):
+    documents = [
+        Document(
+            f"d{number}",
+            "p",
+            "en",
+            "",
+            {},
+            pair={"prompt": f"p{number} ", "chosen": f"good {number}", "rejected": f"bad {number}"},
+        )
+        for number in range(12)
+    ]
     made_corpus.write_corpus(tmp_path / "corpus", documents)
 
-    with pytest.raises(DataError, match=rf"document d0 of in\.jsonl is {what}; only a corpus of"):
-        run(tmp_path, tmp_path / "corpus")
+    counts = run(tmp_path, tmp_path / "corpus").counts
+
+    assert counts["content"] == "preference"
+    texts = documents_of(tmp_path, "train") + documents_of(tmp_path, "validation")
+    assert len(texts) == 24
+    for chosen, rejected in zip(texts[::2], texts[1::2], strict=True):
+        assert chosen.replace("good", "bad") == rejected
+    mixed = [*documents, Document("t", "p", "en", "a text", {})]
+    made_corpus.write_corpus(tmp_path / "mixed", mixed)
+    with pytest.raises(DataError, match="preferences by themselves"):
+        run(tmp_path, tmp_path / "mixed")
+
+
+def reused(tmp_path, texts, **changes):
+    """A plan that takes a tokenizer which knows little."""
+    backend = train_here(
+        ["the world 世界"] * 9, TrainingRequest(290, special_tokens=("<|im_end|>",))
+    )
+    (tmp_path / "别人的.json").write_text(backend.to_str(), encoding="utf-8")
+    write_corpus(tmp_path / "corpus", texts)
+    plan = {"from": "别人的.json", "validation_share": 0.2, "shard_tokens": 300, **changes}
+    return TokenizePlan.model_validate(plan)
+
+
+def test_a_tokenizer_from_elsewhere_is_used_as_it_is(tmp_path):
+    plan = reused(tmp_path, made_texts(), end_token="<|im_end|>")
+
+    counts = run(tmp_path, tmp_path / "corpus", plan).counts
+
+    shards = TokenShards.open(tmp_path / "shards")
+    assert shards.tokenizer_path.read_bytes() == (tmp_path / "别人的.json").read_bytes()
+    tokenizer = Tokenizer.from_file(shards.tokenizer_path)
+    assert counts["vocab_size"] == tokenizer.vocab_size
+    split = shards.split("train")
+    assert set(split.tokens[:][split.ends - 1].tolist()) == {tokenizer.id_of("<|im_end|>")}
+    everything = documents_of(tmp_path, "train") + documents_of(tmp_path, "validation")
+    assert sorted(everything) == sorted(made_texts())
+
+
+def test_special_tokens_are_meant_where_they_are_allowed(tmp_path):
+    texts = [*(f"a {number}<|im_end|>b" for number in range(8)), "c<|endoftext|>"]
+    plan = reused(tmp_path, texts, allow_special_tokens=["<|im_end|>"])
+    told = Told()
+
+    run(tmp_path, tmp_path / "corpus", plan, progress=told)
+
+    shards = TokenShards.open(tmp_path / "shards")
+    tokenizer = Tokenizer.from_file(shards.tokenizer_path)
+    ids = [shards.split(name).tokens[:].tolist() for name in ("train", "validation")]
+    assert sum(part.count(tokenizer.id_of("<|im_end|>")) for part in ids) == 8
+    assert told.warnings == [
+        f"{END_OF_TEXT} stands in the text 1 times and is encoded as the characters that it "
+        "consists of"
+    ]
+
+
+def test_what_a_lossy_tokenizer_loses_is_refused_or_counted(tmp_path):
+    plan = reused(tmp_path, ["ABC the", "the world", "world 世界", "a b"] * 3)
+    state = json.loads((tmp_path / plan.from_).read_bytes())
+    state["normalizer"] = {"type": "Lowercase"}
+    (tmp_path / plan.from_).write_text(json.dumps(state), encoding="utf-8")
+    told = Told()
+
+    with pytest.raises(DataError, match=r"Lowercase changes texts; set tokenize\.allow_lossy"):
+        run(tmp_path, tmp_path / "corpus", plan)
+    lossy = plan.model_copy(update={"allow_lossy": True})
+    run(tmp_path, tmp_path / "corpus", lossy, progress=told)
+
+    assert any("3 of 12 documents do not come back whole" in warning for warning in told.warnings)
+
+
+@pytest.mark.slow
+def test_a_line_of_a_hundred_megabytes_comes_back(tmp_path):
+    line = ("世界很大，我们的词语很多。The world is wide. " * 2_000_000)[:55_000_000]
+    letters = "a" * 20_000_000
+    plan = reused(tmp_path, [line, letters, "短"], validation_share=0.4)
+
+    run(tmp_path, tmp_path / "corpus", plan)
+
+    found = documents_of(tmp_path, "train") + documents_of(tmp_path, "validation")
+    assert sorted(found) == sorted([line, letters, "短"])
+
+
+def test_ids_beyond_65535_are_wide(tmp_path):
+    backend = train_here(["a"], TrainingRequest(257))
+    backend.add_special_tokens([f"<|{number}|>" for number in range(65_400)])
+    (tmp_path / "wide.json").write_text(backend.to_str(), encoding="utf-8")
+    write_corpus(tmp_path / "corpus", [f"{number} <|65399|>" for number in range(9)])
+    plan = TokenizePlan.model_validate(
+        {"from": "wide.json", "allow_special_tokens": ["<|65399|>"], "validation_share": 0.2}
+    )
+
+    counts = run(tmp_path, tmp_path / "corpus", plan).counts
+
+    assert counts["dtype"] == "uint32"
+    assert TokenShards.open(tmp_path / "shards").split("train").tokens[:].max() == 257 + 65_399
+
+
+def test_corpora_are_mixed_by_weight_and_told(tmp_path, trained_here):
+    one = write_corpus(tmp_path / "散文" / "corpus", made_texts(30))
+    two = write_corpus(tmp_path / "诗", [f"{text}!" for text in made_texts(90, seed=8)])
+    plan = PLAN.model_copy(
+        update={"mix": {"散文": TokenMix(weight=1), "诗": TokenMix(weight=1, epochs=1)}}
+    )
+
+    run(tmp_path, [one, two], plan)
+
+    report = json.loads((tmp_path / "shards" / "report.json").read_bytes())
+    first, second = report["mix"]
+    assert (first["corpus"], first["epochs"]) == ("散文", 1.0)
+    assert second["epochs"] == pytest.approx(first["tokens"] / second["tokens"], rel=0.01)
+    assert second["used_tokens"] == pytest.approx(first["used_tokens"], rel=0.25)
+    rows = parquet.read_table(tmp_path / "shards" / "documents.parquet").to_pylist()
+    held_out = sum(row["split"] == "validation" for row in rows)
+    assert held_out == report["splits"]["validation"]["documents"]
+
+
+def test_what_training_sees_again_is_told(tmp_path, trained_here):
+    words = " ".join(f"word{number}" for number in range(300))
+    texts = [*made_texts(), *(f"{words} {number}" for number in range(8))]
+    write_corpus(tmp_path / "corpus", texts)
+    (tmp_path / "test.jsonl").write_text(json.dumps({"question": words}) + "\n", encoding="utf-8")
+    plan = PLAN.model_copy(update={"evaluation_files": ("test.jsonl",), "validation_share": 0.4})
+    told = Told()
+
+    run(tmp_path, tmp_path / "corpus", plan, progress=told)
+
+    leaks = json.loads((tmp_path / "shards" / "report.json").read_bytes())["leaks"]
+    assert [leak["against"] for leak in leaks] == ["validation", "test.jsonl"]
+    assert leaks[0]["found"] >= 1
+    assert (leaks[1]["checked"], leaks[1]["found"]) == (1, 1)
+    assert any("1 of 1 items of test.jsonl are in the training split" in w for w in told.warnings)
+
+
+def test_sizes_and_other_tokenizers_are_compared(tmp_path, trained_here):
+    plan = reused(tmp_path, made_texts(60))
+    plan = TokenizePlan(
+        vocab_size=280, vocab_sizes=(257, 300), compare=(plan.from_,), validation_share=0.3
+    )
+
+    run(tmp_path, tmp_path / "corpus", plan)
+
+    report = json.loads((tmp_path / "shards" / "report.json").read_bytes())
+    assert [point["vocab_size"] for point in report["vocabulary_curve"]] == [257, 280, 300]
+    english = [point["bytes_per_token"]["en"] for point in report["vocabulary_curve"]]
+    assert english[0] == 1.0
+    assert english == sorted(english)
+    assert [row["name"] for row in report["comparison"]] == ["this one", "别人的.json"]
+    assert TokenShards.open(tmp_path / "shards").vocab_size == 280
+
+
+@pytest.mark.parametrize(
+    ("plan", "error", "message"),
+    [
+        ({"from": "none.json"}, MissingInputError, "none.json"),
+        ({"end_token": "<|none|>"}, RecipeError, r"end_token.*'<\|none\|>'"),
+        ({"training_shares": {"ja": 0.5}}, RecipeError, "no text in ja"),
+        ({"mix": {"none": {"weight": 1}}}, RecipeError, "none"),
+        ({"vocab_size": 257, "special_tokens": ["<|a|>"]}, RecipeError, "vocab_size: expected"),
+        ({"special_tokens": ["a"]}, RecipeError, "special_tokens: 'a'"),
+        ({"allow_special_tokens": ["<|a|>"]}, RecipeError, r"allow_special_tokens: <\|a\|>"),
+        ({"evaluation_files": ["none"]}, MissingInputError, "none"),
+    ],
+)
+def test_refuses_a_plan_that_does_not_fit(tmp_path, corpus, trained_here, plan, error, message):
+    with pytest.raises(error, match=message):
+        run(tmp_path, corpus, TokenizePlan.model_validate(plan))
+    assert read_manifest(tmp_path / "shards") is None

@@ -17,8 +17,8 @@ from tokenizers import (
     trainers,
 )
 
-from llmctl.core.tokens.bpe import train_bpe
 from llmctl.core.tokens.tokenizer import Tokenizer
+from llmctl.core.tokens.tokenizer_training import TrainingRequest, train
 
 TEXTS = [
     "The world is wide, and the words of the world are many.\n" * 4,
@@ -34,7 +34,7 @@ CL100K = Regex(
 
 @pytest.fixture(scope="session")
 def small_tokenizer() -> Tokenizer:
-    return Tokenizer(train_bpe(TEXTS, vocab_size=320, min_frequency=2))
+    return Tokenizer(train(TEXTS, TrainingRequest(vocab_size=320)))
 
 
 def byte_level(specials, *, normalizer=None, split=CL100K, **model):
@@ -231,7 +231,9 @@ LAYOUTS = {
 @pytest.fixture(scope="session", params=LAYOUTS)
 def public_file(request, tmp_path_factory):
     """The tokenizer.json of each family in turn; its folder bears the family's name."""
-    path = tmp_path_factory.mktemp(request.param, numbered=False) / "tokenizer.json"
+    # Made anew by each worker that comes back to it, in one place.
+    path = tmp_path_factory.getbasetemp() / "public" / request.param / "tokenizer.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     LAYOUTS[request.param]().save(str(path))
     return path
 

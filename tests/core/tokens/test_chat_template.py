@@ -20,6 +20,8 @@ from llmctl.core.tokens.chat_template import (
     MAX_TEMPLATE_BYTES,
     MAX_TEXT_CHARACTERS,
     ChatTemplate,
+    Rendered,
+    RenderRequest,
     TemplateRenderer,
     read_chat_template,
 )
@@ -112,6 +114,40 @@ def test_a_part_of_the_language(render, source, expected):
     )
 
     assert rendered == (expected or json.dumps(HELLO[0]["content"]))
+
+
+def test_batch_answers_each_conversation_and_says_which_beginnings_it_has():
+    source = "{{ raise_exception('no') if messages[0].content == 'bad' }}" + CHATML.replace(
+        "{{ message.content }}", "{% generation %}{{ message.content }}{% endgeneration %}"
+    ).replace("{% for", "{{ messages | length if messages | length == 3 }}{% for")
+    requests = [
+        RenderRequest(HELLO, [(1, False), (1, True), (0, True)]),
+        RenderRequest([{"role": "user", "content": "bad"}]),
+        RenderRequest(HELLO * 3, [(1, False), (3, False)]),
+    ]
+    with TemplateRenderer(ChatTemplate(source, {})) as renderer:
+        first, second, *rest = renderer.render_batch(requests * 50, marks=("[", "]"))
+
+    text = "<|im_start|>user\n[你好 <b>&]<|im_end|>\n"
+    assert first == Rendered(text, (len(text), -1, -1))
+    assert str(second) == "the chat template refuses the conversation: no"
+    assert rest[0] == Rendered("3" + 3 * text, (-1, 1 + 3 * len(text)))
+    assert rest[1::3] == [first] * 49
+    assert len(rest) == 148
+
+
+def test_one_endless_conversation_of_a_batch_is_the_only_one_refused():
+    source = (
+        "{% if messages | length > 1 %}{% for i in range(99999) %}{% for j in range(99999) %}"
+        "{% endfor %}{% endfor %}{% endif %}done"
+    )
+    requests = [RenderRequest(HELLO), RenderRequest(HELLO * 2), RenderRequest(HELLO)]
+    with TemplateRenderer(ChatTemplate(source, {}), time_limit_seconds=0.5) as renderer:
+        renderer.render(HELLO)
+        first, second, third = renderer.render_batch(requests)
+
+    assert (first.text, third.text) == ("done", "done")
+    assert str(second) == "the chat template takes more than 0.5 s"
 
 
 def test_today_is_today(render):

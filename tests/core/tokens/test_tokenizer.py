@@ -9,9 +9,10 @@ import pytest
 import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import decoders, models, normalizers, processors
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from llmctl.core.errors import DataError, MissingInputError
+from llmctl.core.tokens.encoding_errors import encoding_errors
 from llmctl.core.tokens.token_decoder import TokenDecoder, byte_characters
 from llmctl.core.tokens.tokenizer import END_OF_TEXT, Tokenizer
 
@@ -353,3 +354,128 @@ def test_refuses_a_decoder_that_it_does_not_understand(tmp_path):
 
     with pytest.raises(DataError, match=r"tokenizer\.json: a decoder of the kind WordPiece"):
         Tokenizer.from_file(written(tmp_path, backend.to_str()))
+
+
+def test_ours_loses_nothing(small_tokenizer):
+    assert small_tokenizer.lossy_reason() is None
+
+
+def test_sentence_pieces_by_hand_lose_nothing():
+    assert sentence_pieces().lossy_reason() is None
+
+
+def changed(backend, **parts):
+    for name, part in parts.items():
+        setattr(backend, name, part)
+    return backend
+
+
+def with_token(token):
+    backend = byte_level(full_vocab())
+    backend.add_tokens([token])
+    return backend
+
+
+@pytest.mark.parametrize(
+    ("backend", "reason"),
+    [
+        pytest.param(
+            changed(byte_level(full_vocab()), normalizer=normalizers.NFC()),
+            "its normalizer NFC changes texts",
+            id="composed",
+        ),
+        pytest.param(
+            changed(
+                byte_level(full_vocab()),
+                normalizer=normalizers.Sequence([normalizers.Replace("a", "b")]),
+            ),
+            "its normalizer replaces {'String': 'a'} by 'b'",
+            id="replaced",
+        ),
+        pytest.param(
+            changed(
+                byte_level(full_vocab()),
+                pre_tokenizer=pre_tokenizers.Sequence(
+                    [pre_tokenizers.Split("q", "removed"), pre_tokenizers.ByteLevel(False)]
+                ),
+            ),
+            "where text is cut, something is removed",
+            id="removed",
+        ),
+        pytest.param(
+            changed(byte_level(full_vocab()), pre_tokenizer=pre_tokenizers.ByteLevel(True)),
+            "the text 'a' comes back as ' a'",
+            id="a blank put before",
+        ),
+        pytest.param(
+            changed(byte_level(full_vocab()), pre_tokenizer=pre_tokenizers.WhitespaceSplit()),
+            "the text ' a' comes back as 'a'",
+            id="blanks taken away",
+        ),
+        pytest.param(
+            with_token(tokenizers.AddedToken("<x>", lstrip=True)),
+            "its token '<x>' takes the blanks beside it along",
+            id="blanks beside a token",
+        ),
+        pytest.param(
+            byte_level(dict(list(full_vocab().items())[1:])),
+            "no token for the byte 0x21 and 0 others",
+            id="a byte is missing",
+        ),
+        pytest.param(
+            byte_level({**full_vocab(), "ab": 7}), "an id stands for several entries", id="id twice"
+        ),
+    ],
+)
+def test_why_not_every_text_comes_back(backend, reason):
+    assert Tokenizer(backend).lossy_reason() == reason
+
+
+def test_t5_loses_what_it_has_no_piece_for():
+    backend = tokenizers.Tokenizer(models.Unigram([("<unk>", 0.0), ("▁a", -1.0)], unk_id=0))
+    backend.normalizer = normalizers.Sequence([normalizers.Replace(" ", "▁")])
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.decoder = decoders.Metaspace()
+    backend.add_special_tokens(["<unk>"])
+
+    assert Tokenizer(backend).lossy_reason() == "no token for the byte 0x00 and 255 others"
+
+
+def test_refuses_ids_beyond_all_that_is_sensible():
+    tokenizer = Tokenizer(byte_level({**full_vocab(), "ab": 2**32 - 1}))
+
+    assert tokenizer.encode("a") == [97]
+    for ask in (tokenizer.lossy_reason, tokenizer.byte_lengths):
+        with pytest.raises(DataError, match="the id 4,294,967,295, expected ids below 10,000,000"):
+            ask()
+
+
+def test_dropout_of_a_file_is_not_obeyed(small_tokenizer, tmp_path):
+    state = json.loads(state_of(small_tokenizer))
+    state["model"]["dropout"] = 0.9
+    tokenizer = Tokenizer.from_file(written(tmp_path, json.dumps(state)))
+
+    assert tokenizer.encode("The world is wide") == small_tokenizer.encode("The world is wide")
+
+
+def test_an_expression_that_goes_back_without_end_is_an_error(tmp_path, capfd):
+    backend = byte_level(full_vocab())
+    backend.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex("(a+)+$"), "isolated")
+    path = written(tmp_path, backend.to_str())
+
+    with pytest.raises(DataError, match=rf"{path}: the text cannot .* over; it begins 'aaaaaa"):
+        Tokenizer.from_file(path).encode_batch(["fine", "a" * 40 + "b"])
+    assert "panicked" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_what_is_no_failure_of_the_library_passes(stop):
+    with pytest.raises(stop), encoding_errors(["a"], "x", len):
+        raise stop
+
+
+def test_special_tokens_take_no_blanks_along_where_they_are_text():
+    backend = byte_level(full_vocab())
+    backend.add_special_tokens([tokenizers.AddedToken("<x>", lstrip=True, rstrip=True)])
+
+    assert Tokenizer(backend).lossy_reason() is None

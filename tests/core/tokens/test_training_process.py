@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,14 +16,15 @@ from llmctl.core.errors import Interrupted, LlmctlError, OutputError
 from llmctl.core.progress import Progress
 from llmctl.core.stopping import Stop
 from llmctl.core.tokens import training_process
-from llmctl.core.tokens.bpe import train_bpe
+from llmctl.core.tokens.tokenizer_training import train
 from llmctl.core.tokens.training_process import TrainingRequest, train_in_child
 
 TEXTS = ["The world is wide.\n\u2028", "世界很大，世界上的词语很多。\x00", ""]
+REQUEST = TrainingRequest(300, 2, "word", "cl100k", ("<|im_start|>",))
 
 # A parent that trains on what keeps a child busy for long, and tells the child's number.
 PARENT = """
-import random, subprocess, sys
+import json, random, subprocess, sys
 from pathlib import Path
 from llmctl.core.progress import Progress
 from llmctl.core.tokens import training_process
@@ -34,10 +36,14 @@ class Telling(subprocess.Popen):
 
 subprocess.Popen = Telling
 draw = random.Random(1)
-words = ("".join(draw.choices("abcdefghijkl", k=40)) for _ in range(100_000))
 folder = Path(sys.argv[1])
+words = ("".join(draw.choices("abcdefghijkl", k=40)) for _ in range(100_000))
+(folder / "texts.jsonl").write_text("".join(json.dumps(word) + "\\n" for word in words))
 training_process.train_in_child(
-    words, training_process.TrainingRequest(60_000, 1), folder / "work", folder / "made.json",
+    [folder / "texts.jsonl"],
+    training_process.TrainingRequest(60_000, 1),
+    folder / "work",
+    folder / "made.json",
     progress=Progress(),
 )
 """
@@ -80,37 +86,37 @@ class AtFirstCheckWithChild(Progress):
         super().check()
 
 
-def train(folder, texts=TEXTS, vocab_size=300, progress=None):
+def written(path, texts):
+    path.write_text("".join(json.dumps(text) + "\n" for text in texts), encoding="utf-8")
+    return path
+
+
+def train_in(folder, texts=TEXTS, request=REQUEST, progress=None):
     target = folder / "made.json"
-    train_in_child(
-        texts,
-        TrainingRequest(vocab_size, 2),
-        folder / "work",
-        target,
-        progress=progress or Progress(),
-    )
+    paths = [written(folder / f"{number}.jsonl", texts[number::2]) for number in range(2)]
+    train_in_child(paths, request, folder / "work", target, progress=progress or Progress())
     return target
 
 
 def test_gives_what_training_here_gives(tmp_path):
-    made = train(tmp_path)
+    made = train_in(tmp_path)
 
-    assert made.read_text(encoding="utf-8") == train_bpe(TEXTS, 300, 2).to_str(pretty=True) + "\n"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["made.json"]
+    assert made.read_text(encoding="utf-8") == train(TEXTS, REQUEST).to_str(pretty=True) + "\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.jsonl", "1.jsonl", "made.json"]
 
 
 def test_leftovers_of_an_earlier_start_do_not_matter(tmp_path):
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "tokenizer.json").write_text("half of a", encoding="utf-8")
 
-    assert train(tmp_path).read_text(encoding="utf-8").startswith("{")
+    assert train_in(tmp_path).read_text(encoding="utf-8").startswith("{")
 
 
 def test_modules_of_the_working_directory_are_not_taken(tmp_path, monkeypatch):
     (tmp_path / "tokenize.py").write_text("raise RuntimeError('not this one')", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
-    assert train(tmp_path).exists()
+    assert train_in(tmp_path).exists()
 
 
 def test_ends_early_without_leaving_a_process(tmp_path, children):
@@ -123,10 +129,10 @@ def test_ends_early_without_leaving_a_process(tmp_path, children):
     progress.stop = stop
 
     with pytest.raises(Interrupted):
-        train(tmp_path, progress=progress)
+        train_in(tmp_path, progress=progress)
     assert is_gone(children[0].pid)
     assert not (tmp_path / "made.json").exists()
-    assert train(tmp_path).exists()
+    assert train_in(tmp_path).exists()
 
 
 def test_child_dies_with_a_killed_parent(tmp_path):
@@ -158,24 +164,51 @@ def test_killed_child_is_explained(tmp_path, children, signal_number, message):
     progress = AtFirstCheckWithChild(children, lambda child: child.send_signal(signal_number))
 
     with pytest.raises(LlmctlError, match=message) as failure:
-        train(tmp_path, progress=progress)
+        train_in(tmp_path, progress=progress)
     assert failure.value.exit_code == 1
 
 
 def test_failing_child_is_quoted(tmp_path):
-    message = "failed with exit code 1: ValueError: expected at least 257 entries, got 10"
-    with pytest.raises(LlmctlError, match=message):
-        train(tmp_path, vocab_size=10)
+    with pytest.raises(LlmctlError, match="failed with exit code 1: FileNotFoundError"):
+        train_in_child(
+            [Delusive(tmp_path / "none.jsonl")],
+            REQUEST,
+            tmp_path / "work",
+            tmp_path / "made.json",
+            progress=Progress(),
+        )
+
+
+class Delusive(type(Path())):
+    """A file that is gone when the child looks for it."""
+
+    def stat(self, **_):
+        return os.stat_result(range(10))
 
 
 def test_file_that_the_child_cannot_make_is_named(tmp_path):
-    def texts():
-        (tmp_path / "work" / "tokenizer.json").mkdir()
-        yield "text"
+    class Blocking(Progress):
+        def begin(self, *arguments, **options):
+            (tmp_path / "work" / "tokenizer.json").mkdir()
 
     with pytest.raises(OutputError, match=r"tokenizer\.json: cannot be created") as failure:
-        train(tmp_path, texts())
+        train_in(tmp_path, progress=Blocking())
     assert failure.value.exit_code == 73
+
+
+def test_want_of_memory_is_told_in_the_words_of_the_child(tmp_path, monkeypatch):
+    # Of the child, in a module that it finds before its own.
+    (tmp_path / "sitecustomize.py").write_text(
+        "from llmctl.core.tokens import training_memory\n"
+        "training_memory.available_memory = lambda: 1_000_000\n"
+    )
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+
+    with pytest.raises(LlmctlError) as failure:
+        train_in(tmp_path)
+    assert str(failure.value).startswith("training the tokenizer would take about 25 MB")
+    assert failure.value.exit_code == 1
+    assert not (tmp_path / "made.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from llmctl.core.errors import DataError
 from llmctl.core.training import batches as batches_module
-from llmctl.core.training.batches import Batches
+from llmctl.core.training.batches import UNLEARNED, Batches
 
 
 @dataclass
@@ -20,6 +20,7 @@ class Split:
     """Tokens that count up from 0, so that a token is its own position."""
 
     num_tokens: int
+    masks: np.ndarray | None = None
 
     @property
     def tokens(self) -> np.ndarray:
@@ -30,6 +31,17 @@ def starts_of(batches: Batches, first: int, num_steps: int) -> list[int]:
     return [
         int(row[0]) for step in range(first, first + num_steps) for row in batches.batch(step)[0]
     ]
+
+
+def test_targets_that_are_not_learned(monkeypatch):
+    """The windows by hand, as below; only odd tokens are learned."""
+    monkeypatch.setattr(batches_module, "_draw_epoch", lambda *_: (1, np.array([1, 0])))
+    masks = np.arange(11, dtype=np.uint8) % 2
+
+    inputs_BT, targets_BT = Batches(Split(11, masks), 3, 2, seed=5).batch(0)
+
+    assert inputs_BT.tolist() == [[4, 5, 6], [1, 2, 3]]
+    assert targets_BT.tolist() == [[5, UNLEARNED, 7], [UNLEARNED, 3, UNLEARNED]]
 
 
 def test_by_hand(monkeypatch):

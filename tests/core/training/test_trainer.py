@@ -16,7 +16,7 @@ from llmctl.core.model.architecture import Architecture
 from llmctl.core.model.transformer import Transformer
 from llmctl.core.recipe import ModelShape, TrainPlan
 from llmctl.core.training import trainer as trainer_module
-from llmctl.core.training.batches import Batches
+from llmctl.core.training.batches import UNLEARNED, Batches
 from llmctl.core.training.decisions import Decisions
 from llmctl.core.training.trainer import Trainer
 
@@ -36,6 +36,7 @@ PLAN = TrainPlan(steps=6, warmup_share=0.5, cooldown_share=0.5)
 @dataclass
 class Split:
     tokens: np.ndarray
+    masks: np.ndarray | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -102,6 +103,46 @@ def test_figures_and_gradients_equal_a_direct_computation(tied):
     assert figures.gradient_norm == pytest.approx(norm, rel=1e-5)
     for name, parameter in trainer.model.named_parameters():
         torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_only_what_is_learned_is_learnt():
+    """Against the loss that ignores targets; one micro-batch learns nothing."""
+    masked = Split(SPLIT.tokens, np.random.default_rng(1).integers(2, size=300, dtype=np.uint8))
+    plan = PLAN.model_copy(update={"clip_norm": None})
+    trainer, direct = made_trainer(1, plan), made_trainer(1, plan)
+    trainer._batches = Batches(masked, 8, 4, seed=3)
+    inputs_BT, targets_BT = trainer._batches.batch(2)
+    targets_BT[1] = UNLEARNED
+    trainer._batches.batch = lambda _step: (inputs_BT, targets_BT)
+    logits_BTV = direct.model(inputs_BT)
+    loss = functional.cross_entropy(
+        logits_BTV.flatten(0, 1), targets_BT.flatten(), ignore_index=UNLEARNED
+    )
+    loss.backward()
+
+    figures = trainer.step(2)
+
+    assert 0 < (targets_BT != UNLEARNED).sum() < targets_BT.numel() - 8
+    assert figures.loss == pytest.approx(loss.item(), rel=1e-6)
+    theirs = dict(direct.model.named_parameters())
+    for name, ours in trainer.model.named_parameters():
+        torch.testing.assert_close(ours.grad, theirs[name].grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_validation_scores_only_what_is_learned():
+    masked = Split(SPLIT.tokens, np.random.default_rng(1).integers(2, size=300, dtype=np.uint8))
+    lengths_V = torch.arange(VOCAB_SIZE) % 3
+    trainer = made_trainer()
+    tokens = torch.from_numpy(SPLIT.tokens[:65].astype("int64"))
+    losses_N = trainer._losses(tokens, 8).detach()
+    learned_N = torch.from_numpy(masked.masks[1:65] == 1)
+    text_N = learned_N & (lengths_V[tokens[1:]] > 0)
+
+    nats, bits_per_byte = trainer.validate(masked, lengths_V, 64)
+
+    assert nats == pytest.approx(float(losses_N[learned_N].mean()), rel=1e-6)
+    expected = losses_N[text_N].sum() / lengths_V[tokens[1:]][learned_N].sum() / math.log(2)
+    assert bits_per_byte == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_the_rate_follows_the_schedule():

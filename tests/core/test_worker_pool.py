@@ -11,9 +11,9 @@ import pytest
 from pool_tasks import Squares
 
 from llmctl.core.child_process import module_path
-from llmctl.core.cleaning.worker_pool import Done, WorkerPool
 from llmctl.core.errors import DataError, Interrupted, LlmctlError
 from llmctl.core.progress import Progress
+from llmctl.core.worker_pool import Done, WorkerPool
 
 
 class StopsLater(Progress):
@@ -117,7 +117,7 @@ def test_workers_end_with_their_parent(tmp_path):
     note = tmp_path / "pid"
     script = (
         "import sys; from pathlib import Path; from pool_tasks import Squares\n"
-        "from llmctl.core.cleaning.worker_pool import WorkerPool\n"
+        "from llmctl.core.worker_pool import WorkerPool\n"
         "from llmctl.core.progress import Progress\n"
         "with WorkerPool(1, Progress()) as pool:\n"
         "    list(pool.run([Path(sys.argv[1])], lambda *_: None, Squares))\n"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
-from llmctl.core.cleaning.worker_pool import Done, Task, WorkerPool
 from llmctl.core.progress import Progress
+from llmctl.core.worker_pool import Done, Task, WorkerPool
 
 Job = TypeVar("Job")
 _MIN_SECONDS = 0.5
@@ -19,11 +20,15 @@ class JobRunner:
     Args:
         num_workers: How many processes there may be; 1: this one only.
         progress: Who watches.
+
+    Attributes:
+        num_workers: How many there may be.
     """
 
     def __init__(self, num_workers: int, progress: Progress) -> None:
         self._pool = WorkerPool(num_workers, progress) if num_workers > 1 else None
         self._progress = progress
+        self.num_workers = num_workers
 
     def __enter__(self) -> JobRunner:
         return self
@@ -31,6 +36,11 @@ class JobRunner:
     def __exit__(self, *error: object) -> None:
         if self._pool is not None:
             self._pool.__exit__(*error)
+
+    def prepare(self, module: str) -> None:
+        """Start the processes, if there are to be any; see `WorkerPool.prepare`."""
+        if self._pool is not None:
+            self._pool.prepare(module)
 
     def run(
         self,
@@ -46,7 +56,8 @@ class JobRunner:
             activity: What it is called.
             total_bytes: How much there is to do; None: documents are counted instead.
             jobs: Asked for one at a time.
-            make_task: What does a job, made from `arguments`, both picklable.
+            make_task: What does a job, made from `arguments`, both picklable; a context
+                manager is left at the end.
         """
         watch = _Watch(self._progress, counts_bytes=total_bytes is not None)
         self._progress.begin(
@@ -54,9 +65,10 @@ class JobRunner:
         )
         if self._pool is None:
             task = make_task(*arguments)
-            for job in jobs:
-                self._progress.check()
-                yield job, task(job, watch.checked)
+            with task if isinstance(task, AbstractContextManager) else nullcontext():
+                for job in jobs:
+                    self._progress.check()
+                    yield job, task(job, watch.checked)
         else:
             yield from self._pool.run(jobs, watch, make_task, *arguments)
         # A column, a compressed page: not every byte of an input is read.

@@ -8,6 +8,8 @@ file or nothing), and ends by itself when this process dies, however suddenly.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import signal
 import socket
@@ -94,6 +96,16 @@ class WorkerPool:
         for worker in self._workers:
             worker.end()
 
+    def prepare(self, module: str) -> None:
+        """Start all processes now, and have them import a module while this one goes on.
+
+        Args:
+            module: Of the task to come.
+        """
+        while len(self._workers) < self._num_workers:
+            self._workers.append(_Worker())
+            self._workers[-1].send("import", module)
+
     def run(
         self,
         jobs: Iterable[Job],
@@ -171,12 +183,15 @@ class _Worker:
 
     def give(self, job: Any, task: tuple[Any, ...]) -> None:
         self._jobs.append(job)
+        if self._task is not task:
+            self.send("task", *task)
+            self._task = task
+        self.send("job", job)
+
+    def send(self, *message: Any) -> None:
         try:
             with broken_pipe_as_error():
-                if self._task is not task:
-                    self.connection.send(("task", *task))
-                    self._task = task
-                self.connection.send(("job", job))
+                self.connection.send(message)
         except OSError:
             self._raise_death()
 
@@ -244,6 +259,10 @@ def _serve(parent: Any) -> None:
             message, *content = parent.recv()
         except EOFError:
             return
+        if message == "import":
+            with contextlib.suppress(ImportError):  # the task will tell
+                importlib.import_module(content[0])
+            continue
         if message == "task":
             setup, task = tuple(content), None
             continue

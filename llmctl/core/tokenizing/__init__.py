@@ -1,0 +1,1 @@
+"""tokenize: corpora and tokenizers joined; above the rooms, below the stages."""
