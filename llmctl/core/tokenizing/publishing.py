@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +104,14 @@ class Publisher:
             "validation": instance_order(encoded, is_held_out_D.astype(np.uint32), seed),
         }
         shape = (self._tokenizer.vocab_size, self._made.end_id, plan.shard_tokens)
-        offsets = write_shards(orders, encoded, shape, result, progress)
-        places(orders, offsets, encoded).write(result)
-        shutil.copyfile(self._made.path, result / TOKENIZER_NAME)
-        atomic.observer("write", result / TOKENIZER_NAME)
-        leaks = [validation_leaks(encoded, is_held_out_D, progress)]
+        # Both are numpy's work, which leaves the other a processor.
+        with ThreadPoolExecutor(1) as beside:
+            looking = beside.submit(validation_leaks, encoded, is_held_out_D, progress)
+            offsets = write_shards(orders, encoded, shape, result, progress)
+            places(orders, offsets, encoded).write(result)
+            shutil.copyfile(self._made.path, result / TOKENIZER_NAME)
+            atomic.observer("write", result / TOKENIZER_NAME)
+            leaks = [looking.result()]
         leaks += evaluation_leaks(
             plan, self._base, encoded, is_held_out_D, self._tokenizer, progress
         )

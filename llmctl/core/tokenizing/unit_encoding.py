@@ -138,10 +138,10 @@ class UnitEncoder:
         for batch in _batches(documents):
             texts = [document.plain_text for document in batch]
             encoded = self._encoder.encode(batch)
+            sizes = [len(text.encode("utf-8")) for text in texts]
             num_lost = 0
             if encoded.mask is None and not self._setting.rules.allow_special_tokens:
-                num_lost = self._check(texts, encoded)
-            sizes = [len(text.encode("utf-8")) for text in texts]
+                num_lost = self._check(texts, sizes, encoded)
             unit.add(encoded, content_hashes(texts), sizes, num_lost)
             lengths = encoded.lengths.reshape(len(batch), -1).sum(axis=1)
             sources = [document.source for document in batch]
@@ -153,32 +153,30 @@ class UnitEncoder:
         tally.write(files.tally)
         unit.write(files, documents, np.dtype(self._setting.dtype))
 
-    def _check(self, texts: Sequence[str], encoded: Encoded) -> int:
+    def _check(self, texts: Sequence[str], sizes: Sequence[int], encoded: Encoded) -> int:
         """Return how many texts do not come back, which they all do from most tokenizers.
 
         Where a token stands for the same bytes everywhere, the lengths of all texts and the
         bytes of one in so many are compared; elsewhere all are decoded.
         """
-        num_lost = 0
-        stops = np.cumsum(encoded.lengths)
-        byte_lengths = self._facts.byte_lengths_V[encoded.ids]
-        before = np.concatenate([[0], np.cumsum(byte_lengths)])
-        for number, text in enumerate(texts):
-            stop, length = int(stops[number]), int(encoded.lengths[number])
-            if not self._is_exact:
-                is_whole = (
-                    self._tokenizer.decode(encoded.ids[stop - length : stop].tolist()) == text
-                )
+        stops_D = np.cumsum(encoded.lengths)
+        starts_D = stops_D - encoded.lengths
+        if not self._is_exact:
+            num_lost = 0
+            for text, start, stop in zip(texts, starts_D.tolist(), stops_D.tolist(), strict=True):
+                is_whole = self._tokenizer.decode(encoded.ids[start:stop].tolist()) == text
                 assert is_whole or not self._is_lossless, f"decoded as another: {text[:80]!r}"
                 num_lost += not is_whole
-                continue
-            content = text.encode("utf-8")
-            assert before[stop] - before[stop - length] == len(content), text[:80]
-            if number % _CHECKED_EVERY == 0:
-                ids = encoded.ids[stop - length : stop][:_CHECKED_TOKENS].tolist()
-                found = b"".join([self._facts.contents[token] for token in ids])
-                assert content.startswith(found), f"decoded as another text: {text[:80]!r}"
-        return num_lost
+            return num_lost
+        before = np.concatenate([[0], np.cumsum(self._facts.byte_lengths_V[encoded.ids])])
+        assert np.array_equal(before[stops_D] - before[starts_D], sizes)
+        for number in range(0, len(texts), _CHECKED_EVERY):
+            start, stop = int(starts_D[number]), int(stops_D[number])
+            ids = encoded.ids[start : min(stop, start + _CHECKED_TOKENS)].tolist()
+            found = b"".join([self._facts.contents[token] for token in ids])
+            whole = texts[number].encode("utf-8")
+            assert whole.startswith(found), f"decoded as another text: {texts[number][:80]!r}"
+        return 0
 
 
 class _Unit:

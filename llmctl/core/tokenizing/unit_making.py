@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +63,9 @@ def make_units(
             names.append(job.name)
             yield job
 
+    if runner.num_workers > 1:  # this process only waits now
+        next_step = "llmctl.core.tokenizing.publishing"
+        threading.Thread(target=importlib.import_module, args=[next_step], daemon=True).start()
     for _ in runner.run("encode", None, jobs(), UnitEncoder, setting):
         pass
     return sorted(names)
