@@ -33,7 +33,6 @@ SplitName = Literal["train", "validation"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 KIND = "shards"
 Content = Literal["text", "conversation", "preference"]
-CONTENT: Content = "text"
 TOKENIZER_NAME = "tokenizer.json"
 DOCUMENTS_NAME = "documents.parquet"
 _ENDS_DTYPE = np.dtype("<u8")

@@ -143,7 +143,8 @@ class VocabularyFacts:
             byte-level vocabulary has.
         kinds: All entries, by kind.
         most_frequent: The most frequent first.
-        longest: By characters, the longest first.
+        longest: By characters, the longest first, without those of blanks and signs only: rules
+            and indentation would fill the list.
         longest_han: Of Han characters only.
     """
 

@@ -259,7 +259,7 @@ def _lists(figures: Figures) -> Iterator[tuple[str, str]]:
     specials = [row for row in figures.get("special_tokens", ()) if row["found"]]
     if specials:
         lines = (
-            f"- {markdown_text(row['text'])}: {row['found']:,} times, "
+            f"- {markdown_text(row['text'])}: {row['found']:,} found, "
             f"{'read as the token' if row['is_allowed'] else 'left as text'}\n"
             for row in specials
         )

@@ -23,6 +23,7 @@ _KINDS = {
     "digits": re.compile(rf"{_IN_FRONT}\d+"),
     "punctuation and symbols": re.compile(r"(?:[^\w]|_)+"),
 }
+_SIGNS = ("blanks", "punctuation and symbols")
 KINDS = (*_KINDS, OTHER, BYTES, SPECIAL)
 """All kinds, in the order of the report."""
 
@@ -67,7 +68,7 @@ def vocabulary_facts(facts: TokenFacts, occurrences_V: NDArray[np.int64]) -> Voc
         unused_entries=entries(token for token in unused if facts.byte_lengths_V[token] > 1),
         kinds=_kinds(kind_V, occurrences_V),
         most_frequent=entries(token for token in by_count if occurrences_V[token]),
-        longest=entries(by_length),
+        longest=entries(token for token in by_length if kind_V[token] not in _SIGNS),
         longest_han=entries(token for token in by_length if kind_V[token] == "Han"),
     )
 

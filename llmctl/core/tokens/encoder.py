@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from llmctl.core.errors import DataError, MissingInputError
 from llmctl.core.tokens.encoding_errors import encoding_errors
+from llmctl.core.tokens.pretokenizer_patterns import PATTERNS
 from llmctl.core.tokens.token_decoder import byte_characters
 from llmctl.core.tokens.tokenizer import Tokenizer
 
-# What `ByteLevel` cuts by unless told otherwise. Source: GPT-2's encoder.py.
-_GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _BYTE_OF = {character: byte for byte, character in byte_characters().items()}
 
 Ids = tuple[NDArray[np.uint32], NDArray[np.int64]]
@@ -164,7 +163,7 @@ def cutting_pattern(state: Mapping[str, Any]) -> str | None:
     """Return the one regular expression that cuts text for a byte-level model; None without."""
     match state.get("pre_tokenizer"):
         case {"type": "ByteLevel", "add_prefix_space": False, **rest}:
-            return _GPT2_PATTERN if rest.get("use_regex", True) else None
+            return PATTERNS["gpt2"] if rest.get("use_regex", True) else None
         case {
             "type": "Sequence",
             "pretokenizers": [

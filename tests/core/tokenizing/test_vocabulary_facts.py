@@ -26,9 +26,9 @@ def test_lists_the_longest_and_the_most_frequent_as_people_read_them():
         TokenEntry(byte(ord("a")), "a", 1, 3),
         TokenEntry(WORLD, "世界", 6, 3),
     ]
-    assert [entry.text for entry in facts.longest[:7]] == [
-        "世界", "a世", "  ", " h", "12", "!!", "a1",
-    ]  # fmt: skip
+    longest = [entry.text for entry in facts.longest]
+    assert longest[:5] == ["世界", "a世", " h", "12", "a1"]
+    assert not {"  ", "!!", "!", "<0xE4>"} & {*longest}
     assert len(facts.longest) == MAX_LISTED
     assert [entry.text for entry in facts.longest_han] == ["世界", "世", "界"]
 
