@@ -193,7 +193,7 @@ def _vocabulary(figures: Figures) -> Iterator[Block]:
     ]
     yield Table(("entries", "in all", "unused", "tokens"), tuple(kinds))
     lists = (
-        ("longest", "The longest tokens"),
+        ("longest", "The longest tokens but for runs of signs"),
         ("longest_han", "The longest of Han characters"),
         ("most_frequent", "The most frequent tokens"),
         ("unused_entries", "Entries that are never used"),
