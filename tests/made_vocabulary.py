@@ -10,6 +10,7 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
 from llmctl.core.tokenizing.token_facts import TokenFacts
 from llmctl.core.tokenizing.token_tally import EncodedTexts
+from llmctl.core.tokens.special_literals import SpecialLiterals
 from llmctl.core.tokens.token_decoder import byte_characters
 from llmctl.core.tokens.tokenizer import Tokenizer
 from llmctl.core.tokens.tokenizer_training import END_OF_TEXT
@@ -67,4 +68,5 @@ def encoded_by(tokenizer, documents):
         languages=[language for _, _, language in documents],
         lengths_D=np.array([len(found) for found in ids], dtype=np.int64),
         ids_N=np.array([token for found in ids for token in found], dtype=np.uint32),
+        literals=SpecialLiterals(tokenizer).count(text for text, _, _ in documents),
     )

@@ -56,8 +56,7 @@ class LineEncoder:
         recognise_specials: A special token in the text becomes its id; else it is text.
         with_pieces: The row tells also `pieces`, each id in a form for people.
         open_faster: Gives what encodes faster to the same ids, special tokens being text, or
-            None. It
-            is asked once there was so much text that looking for it pays.
+            None; asked once there was so much text that looking for it pays.
     """
 
     def __init__(

@@ -61,10 +61,7 @@ class Sequences:
         sources: dict[str, int] = {}
         numbers = [
             np.array(
-                [
-                    sources.setdefault(unit.sources[n], len(sources))
-                    for n in range(len(unit.sources))
-                ],
+                [sources.setdefault(name, len(sources)) for name in unit.sources],
                 dtype=np.int64,
             )
             for unit in units

@@ -6,8 +6,8 @@ order: everything in it is whole numbers. D documents, N tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from llmctl.core.tokenizing.token_facts import WHOLE_TOKEN, TokenFacts
 _OCCURRENCES = np.dtype("<i8")
 # documents, bytes, characters, tokens, single bytes, Han characters, tokens on them in parts
 _NUM_COUNTS = 7
-_PREFIX_CHARACTERS = 2
 # So many tokens fit the cache with what is worked out for them: half the time of a million.
 _AT_ONCE = 1 << 15
 
@@ -40,6 +39,7 @@ class EncodedTexts:
         languages: Of each.
         lengths_D: Tokens of each, without one that ends it.
         ids_N: The tokens of all.
+        literals: How often the name of each special token stands in the texts.
     """
 
     texts: Sequence[str]
@@ -47,6 +47,7 @@ class EncodedTexts:
     languages: Sequence[str]
     lengths_D: NDArray[np.integer]
     ids_N: NDArray[np.unsignedinteger]
+    literals: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 class TokenTally:
@@ -69,9 +70,6 @@ class TokenTally:
         self._lengths: dict[str, DocumentLengths] = {}
         names = {token: facts.tokenizer.piece(token) for token in facts.tokenizer.special_ids}
         self._specials = dict.fromkeys((name for _, name in sorted(names.items())), 0)
-        self._prefixes: dict[str, list[str]] = {}
-        for name in self._specials:
-            self._prefixes.setdefault(name[:_PREFIX_CHARACTERS], []).append(name)
 
     def add(self, encoded: EncodedTexts) -> None:
         """Count documents; about a megabyte of text at once costs least.
@@ -91,7 +89,7 @@ class TokenTally:
         if len(ids_N) and ids_N.max() >= len(self.occurrences_V):
             raise ValueError(f"the id {ids_N.max()} in a vocabulary of {len(self.occurrences_V)}")
         self.occurrences_V += np.bincount(ids_N, minlength=len(self.occurrences_V))
-        self._count_specials(texts)
+        self._add_literals(encoded.literals)
         rows = np.ones((len(texts), _NUM_COUNTS), dtype=np.int64)
         rows[:, 1] = [len(text.encode("utf-8", "surrogatepass")) for text in texts]
         rows[:, 2] = [len(text) for text in texts]
@@ -133,12 +131,9 @@ class TokenTally:
         known = self._counts.get(key)
         self._counts[key] = row if known is None else known + row
 
-    def _count_specials(self, texts: Sequence[str]) -> None:
-        for text in texts:
-            for prefix, names in self._prefixes.items():
-                if prefix in text:
-                    for name in names:
-                        self._specials[name] += text.count(name)
+    def _add_literals(self, literals: Mapping[str, int]) -> None:
+        for name, count in literals.items():
+            self._specials[name] += count
 
     def as_json(self) -> dict[str, Any]:
         """Return everything but the occurrences."""
@@ -182,8 +177,7 @@ class TokenTally:
             self._add_counts((language, source), np.array(row, dtype=np.int64))
         for language, found in content["lengths"].items():
             self._lengths.setdefault(language, DocumentLengths()).add_json(found)
-        for name, count in content["specials"].items():
-            self._specials[name] += count
+        self._add_literals(content["specials"])
 
     def total(self) -> TextCounts:
         """Return the counts of all documents."""

@@ -146,7 +146,8 @@ class UnitEncoder:
             lengths = encoded.lengths.reshape(len(batch), -1).sum(axis=1)
             sources = [document.source for document in batch]
             languages = [document.language for document in batch]
-            tally.add(EncodedTexts(texts, sources, languages, lengths, encoded.ids))
+            found = EncodedTexts(texts, sources, languages, lengths, encoded.ids, encoded.literals)
+            tally.add(found)
             advance(Done(documents=len(batch), text_bytes=sum(sizes)))
         if self._setting.is_sampled:
             write_sample(files.sample, documents, np.concatenate(unit.hashes))

@@ -88,19 +88,17 @@ class Proof:
     reason: str = ""
 
 
-def open_encoder(tokenizer_json: Path, *, is_proved: bool | None = None) -> Encoder:
+def open_encoder(tokenizer_json: Path, *, is_proved: bool) -> Encoder:
     """Return the fastest encoder whose ids are those of `tokenizers`.
 
     Args:
         tokenizer_json: The file.
-        is_proved: What `prove` said of it; None: it is asked now.
+        is_proved: What `prove` said of it.
 
     Raises:
         MissingInputError: It is not there.
         DataError: It is damaged, or of a kind that is not understood.
     """
-    if is_proved is None:
-        is_proved = prove(tokenizer_json).is_equal
     return TiktokenEncoder(tokenizer_json) if is_proved else LibraryEncoder(tokenizer_json)
 
 

@@ -105,7 +105,7 @@ def test_ours_is_proved_and_opened_as_such(small_state, tmp_path, few_characters
     path = written(tmp_path, small_state)
 
     assert prove(path) == encoder_proof.Proof(True, "")
-    assert isinstance(open_encoder(path), TiktokenEncoder)
+    assert isinstance(open_encoder(path, is_proved=True), TiktokenEncoder)
     assert isinstance(open_encoder(path, is_proved=False), LibraryEncoder)
 
 
