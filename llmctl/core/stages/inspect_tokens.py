@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from llmctl.core.tokenizing.token_facts import HAN
+import numpy as np
+
+from llmctl.core.tokenizing.token_facts import WHOLE_TOKEN, TokenFacts
 from llmctl.core.tokens.text_tokens import TextToken, tokens_of
 from llmctl.core.tokens.tokenizer import Tokenizer
-
-_HAN = re.compile(f"[{HAN}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +76,11 @@ def inspect_tokens(tokenizer: Tokenizer, text: str) -> TokenFindings:
         DataError: The text cannot be encoded; see `Tokenizer.encode`.
     """
     tokens = tokens_of(tokenizer, text)
-    cost = _han_cost([token.content for token in tokens])
+    ids = np.array([token.token_id for token in tokens], dtype=np.int64)
+    han = TokenFacts(tokenizer).han(ids)
+    num_han = int(han.characters_N.sum())
+    cost = int(han.parts_N.sum()) / WHOLE_TOKEN / num_han if num_han else None
     return TokenFindings(text, tokens, len(text.encode("utf-8")), cost)
-
-
-def _han_cost(contents: list[bytes]) -> float | None:
-    """Return the tokens per Han character of a text, given the bytes of each token."""
-    num_han = 0
-    is_han = bytearray()
-    for character in b"".join(contents).decode("utf-8", "surrogateescape"):
-        found = _HAN.match(character) is not None
-        num_han += found
-        is_han += bytes([found]) * len(character.encode("utf-8", "surrogateescape"))
-    num_tokens, start = 0.0, 0
-    for content in filter(None, contents):
-        num_tokens += sum(is_han[start : start + len(content)]) / len(content)
-        start += len(content)
-    return num_tokens / num_han if num_han else None
 
 
 def _counted(number: int, name: str) -> str:
